@@ -1,0 +1,102 @@
+"""How hard are the built-in images? SimCLR beside its controls: `python -m data.measure_shapes`, from the root.
+
+k-NN accuracy (cosine, k = 20) on test with all of train as the bank: raw pixels, a random encoder, SimCLR with the
+default recipe, the same without colour distortion, and the same encoder trained with labels. Writes
+data/results/shapes.json. `--validation` asks for the last 4,000 train images instead of test, and writes nothing.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+import torch
+from torch import Generator, Tensor, nn
+
+from data.record import write_result
+from helpers import augmentation, evaluation, training
+from helpers.data import ImageSet, load_images
+
+LABELLED_STEPS = 1000  # of the supervised control, 128 images each
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m data.measure_shapes", description=main.__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one run of everything for each")
+    parser.add_argument("--validation", action="store_true", help="measure on a part of train; for choosing settings")
+    chosen = parser.parse_args()
+    training.cap_threads()
+    bank, queries = load_images("shapes", "train"), load_images("shapes", "test")
+    if chosen.validation:
+        bank, queries = bank.subset(torch.arange(16_000)), bank.subset(torch.arange(16_000, 20_000))
+    runs = [row for seed in chosen.seeds for row in measured(bank, queries, training.Recipe(seed=seed))]
+    numbers = {
+        "images": {"bank": len(bank), "queries": len(queries)},
+        "recipe": asdict(training.Recipe()),
+        "supervised_steps": LABELLED_STEPS,
+        "threads": torch.get_num_threads(),
+        "rows": summary(runs),
+    }
+    if chosen.validation:
+        print(json.dumps(numbers, indent=1))
+    else:
+        seeds = " ".join(map(str, chosen.seeds))
+        write_result("shapes", f"python -m data.measure_shapes --seeds {seeds}", chosen.seeds, numbers)
+
+
+def measured(bank: ImageSet, queries: ImageSet, recipe: training.Recipe) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield (name, numbers) row by row: k-NN accuracy, and the seconds that training took."""
+    untrained = evaluation.random_encoder(recipe.arch, recipe.small_images, recipe.seed)
+
+    def row(name: str, train: Callable[[], nn.Module]) -> tuple[str, dict[str, float]]:
+        wall, work = time.perf_counter(), time.process_time()
+        encoder = train()
+        seconds = {"seconds": time.perf_counter() - wall, "core_seconds": time.process_time() - work}
+        bank_h, query_h = (evaluation.extract_features(encoder, part.images) for part in (bank, queries))
+        knn = evaluation.knn_accuracy(bank_h, bank.labels, query_h, queries.labels)
+        print(f"seed {recipe.seed}  {name:34}{knn:7.1%}  {seconds['core_seconds']:5.0f} core-seconds", flush=True)
+        return name, {"knn": knn, **seconds}
+
+    def simclr(two_views: training.TwoViews) -> nn.Module:
+        model = training.build_model(recipe)
+        training.pretrain(model, bank.images, two_views, recipe)
+        return model.encoder
+
+    def supervised() -> nn.Module:
+        return evaluation.fit_classifier(
+            untrained, bank.images, bank.labels, len(bank.classes), LABELLED_STEPS, seed=recipe.seed
+        )[0]
+
+    yield row("raw pixels", nn.Flatten)
+    yield row("random encoder", lambda: untrained)
+    yield row("SimCLR", lambda: simclr(training.views_of(recipe)))
+    yield row("SimCLR without colour distortion", lambda: simclr(crops_alone(recipe)))
+    yield row("supervised from scratch", supervised)
+
+
+def crops_alone(recipe: training.Recipe) -> training.TwoViews:
+    """Two views that differ by crop and flip only: their colours agree."""
+
+    def view(images: Tensor, generator: Generator) -> Tensor:
+        boxes = augmentation.crop_boxes(len(images), *images.shape[2:], recipe.area, generator)
+        flipped = torch.rand(len(images), generator=generator) < 0.5
+        return augmentation.crop_resize_flip(images / 255, boxes, flipped, recipe.view_size)
+
+    return lambda images, generator: (view(images, generator), view(images, generator))
+
+
+def summary(runs: list[tuple[str, dict[str, float]]]) -> dict[str, dict]:
+    """{name: the mean over seeds of each number, each seed's accuracy, and half their range as the spread}."""
+    rows = {}
+    for name in dict(runs):
+        numbers = [row for row_name, row in runs if row_name == name]
+        knn = [row["knn"] for row in numbers]
+        rows[name] = {key: round(statistics.mean(row[key] for row in numbers), 4) for key in numbers[0]}
+        rows[name] |= {"knn_each": [round(each, 4) for each in knn], "knn_spread": round((max(knn) - min(knn)) / 2, 4)}
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Write a results file: the numbers, and with them everything needed to get them again."""
+
+import datetime
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def write_result(name: str, command: str, seed: int | list[int], numbers: dict) -> Path:
+    """Write data/results/NAME.json: command, seed, versions, machine and date, then the numbers."""
+    import numpy
+    import torch
+    import torchvision
+
+    stamp = {
+        "command": command,
+        "seed": seed,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "numpy": numpy.__version__,
+        },
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.system(), "gpu": gpu(torch)},
+        "date": datetime.date.today().isoformat(),
+    }
+    path = RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps(stamp | numbers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+    print(f"wrote {path}", file=sys.stderr)
+    return path
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def gpu(torch) -> str | None:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None

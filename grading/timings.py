@@ -1,0 +1,74 @@
+"""Run every instructor notebook as a learner would and write wall time and peak memory to data/results/timings.json.
+
+    python -m grading.timings              as `make timings` does
+    python -m grading.timings 05 06        only these; the others keep their numbers
+"""
+
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+from nbclient import NotebookClient
+
+from data.record import RESULTS, write_result
+from grading.build import NOTEBOOKS, sources, write_instructor_notebooks
+
+MIB = 2**20
+
+
+def measure(path: Path) -> dict:
+    """Wall seconds of a notebook from kernel start to its last cell, and the most memory its kernel held."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOKS)}})
+    peaks, done = [0], threading.Event()
+
+    def watch() -> None:
+        me = psutil.Process()
+        while not done.wait(0.2):
+            held = 0
+            for child in me.children(recursive=True):
+                try:
+                    held = max(held, child.memory_info().rss)
+                except psutil.NoSuchProcess:
+                    continue
+            peaks.append(held)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    start = time.perf_counter()
+    try:
+        client.execute()
+    finally:
+        seconds = time.perf_counter() - start
+        done.set(), watcher.join()
+    return {"seconds": round(seconds, 1), "peak_mib": round(max(peaks) / MIB)}
+
+
+def import_torch_mib() -> int:
+    """What a Python process holds that has only imported torch."""
+    program = "import torch, psutil; print(psutil.Process().memory_info().rss)"
+    return round(int(psutil.subprocess.check_output([sys.executable, "-c", program])) / MIB)
+
+
+def main() -> None:
+    numbers = sys.argv[1:]
+    known = RESULTS / "timings.json"
+    notebooks = json.loads(known.read_text())["notebooks"] if numbers and known.exists() else {}
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["COURSE_YOURS"] = folder  # the answers of this run, not yours
+        for path in write_instructor_notebooks(Path(folder), numbers):
+            notebooks[path.stem] = measure(path)
+            print(path.stem, notebooks[path.stem])
+    result = {"import_torch_mib": import_torch_mib(), "notebooks": {path.stem: notebooks[path.stem] for path in sources([])
+                                                                    if path.stem in notebooks}}  # fmt: skip
+    write_result("timings", "python -m grading.timings", 0, result)
+
+
+if __name__ == "__main__":
+    main()

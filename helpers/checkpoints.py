@@ -1,0 +1,116 @@
+"""Checkpoints: a training run, or a trained model, to a file and back. Files only; no training.
+
+A file is either whole or not there: it is written beside its place, flushed to the disk, and then renamed.
+"""
+
+import contextlib
+import errno
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from helpers.encoder import build_encoder
+from helpers.projection_head import ProjectionHead, SimCLR
+
+FORMAT = "two views, checkpoint 1"
+
+
+def save_checkpoint(path: str | Path, state: Mapping) -> None:
+    """Write a dictionary of tensors, numbers, texts, lists and dictionaries to a file, whole or not at all.
+
+    A file already there is replaced in one instant; when writing fails it stays as it was. Folders are made.
+
+    Args:
+        state: what to keep, for instance {"model": model.state_dict(), "optimizer": optimizer.state_dict(), ...}.
+
+    Raises:
+        OSError: the disk is full, or the file may not be written.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(unfinished, "wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as problem:
+        full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = f"the disk is full ({len(buffer.getbuffer()) / 1e6:.0f} MB are needed)" if full else problem.strerror
+        kept = f" The earlier {path.name} is intact." if path.is_file() else ""
+        raise OSError(f"{path} could not be written: {reason}.{kept}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+
+
+def load_checkpoint(path: str | Path) -> dict:
+    """Read what save_checkpoint wrote, tensors on the CPU; no code in the file is run.
+
+    Raises:
+        ValueError: the file is missing, cut short, or not a checkpoint of this course.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"There is no checkpoint {path}; `python -m helpers.training --out {path.parent}` makes one.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # the zip reader and the unpickler have a dozen errors between them
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint: cut short, or another kind of file. Delete it."
+        ) from None
+    if not isinstance(state, dict) or state.pop("format", None) != FORMAT:
+        raise ValueError(f"{path} holds PyTorch data, but is not a checkpoint of this course. Choose another file.")
+    return state
+
+
+def load_model(path: str | Path) -> tuple[SimCLR, dict]:
+    """The trained model of a checkpoint, and its recipe.
+
+    Weights of a model built from your own parts fit too, also where your layers have other names, as long as
+    they come in the same order and shapes.
+
+    Returns:
+        model: SimCLR, in eval mode, on the CPU.
+        recipe: the fields of training.Recipe, as a dictionary.
+
+    Raises:
+        ValueError: the file cannot be used, as for load_checkpoint, or its weights are of another architecture.
+    """
+    state = load_checkpoint(path)
+    if not {"model", "recipe"} <= state.keys():
+        raise ValueError(f"{path} holds {', '.join(sorted(state)) or 'nothing'}; a model needs 'model' and 'recipe'.")
+    recipe = state["recipe"]
+    encoder, feature_dim = build_encoder(recipe["arch"], recipe["small_images"])
+    model = SimCLR(encoder, ProjectionHead(feature_dim, recipe["hidden_dim"], recipe["out_dim"]))
+    try:
+        load_weights(model, state["model"])
+    except ValueError as problem:
+        raise ValueError(f"{path} does not fit {recipe['arch']} with its projection head: {problem}") from None
+    return model.eval(), recipe
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy weights into a model, by name, or, where the names differ, in order within the encoder and the head.
+
+    Raises:
+        ValueError: another number of tensors, or other shapes.
+    """
+    own = model.state_dict()
+    if own.keys() != weights.keys():
+        theirs = sorted(weights, key=lambda name: not name.startswith("encoder."))  # the encoder first; order kept
+        ours = sorted(own, key=lambda name: not name.startswith("encoder."))
+        if len(theirs) != len(ours):
+            raise ValueError(f"{len(theirs)} tensors are stored, the model has {len(ours)}.")
+        weights = {ours[i]: weights[theirs[i]] for i in range(len(ours))}
+    for name, values in own.items():
+        if weights[name].shape != values.shape:
+            raise ValueError(f"{name} is {tuple(weights[name].shape)} there and {tuple(values.shape)} in the model.")
+    model.load_state_dict(weights)

@@ -1,0 +1,150 @@
+"""What a notebook needs to know about the course around it: your answers so far, the data set chosen, how long it may take.
+
+`Parts` hands out the pieces of SimCLR: yours where your answer passed its check, else the reference. A passed answer
+is kept as source code in data/yours/, one readable file a piece, and the later notebooks train with it.
+"""
+
+import ast
+import importlib
+import inspect
+import linecache
+import os
+import sys
+from pathlib import Path
+from types import FunctionType, ModuleType
+
+from helpers import checks
+from helpers.checks.core import NotYet, describe_error, snake_case
+
+YOURS = Path(os.environ.get("COURSE_YOURS") or Path(__file__).parent.parent / "data" / "yours")
+PIECES = {  # name of each piece: module that holds the reference answer
+    "color_distortion": "augmentation", "simclr_transform": "augmentation", "TwoViews": "augmentation",
+    "TwoViewDataset": "augmentation", "histogram_similarity": "augmentation",
+    "small_image_stem": "encoder", "build_encoder": "encoder", "feature_map_sizes": "encoder",
+    "ProjectionHead": "projection_head", "SimCLR": "projection_head", "linear_classifier": "projection_head",
+    "cosine_similarities": "losses", "positive_index": "losses", "nt_xent_loop": "losses", "nt_xent": "losses",
+    "chance_loss": "losses", "sup_con": "losses",
+    "warmup_cosine": "training", "train_step": "training", "pretrain": "training",
+    "extract_features": "evaluation", "knn_accuracy": "evaluation", "linear_probe": "evaluation",
+    "alignment": "evaluation", "uniformity": "evaluation",
+}  # fmt: skip
+
+
+def quick() -> bool:
+    """True where a notebook has seconds, not minutes: under nbgrader (Validate, grading) or with COURSE_QUICK=1."""
+    return bool(os.environ.get("NBGRADER_EXECUTION") or os.environ.get("COURSE_QUICK"))
+
+
+def data_name() -> str:
+    """The data set of 05 and 06: COURSE_DATA (for instance cifar10 or folder:PATH), else the built-in "shapes"."""
+    return os.environ.get("COURSE_DATA") or "shapes"
+
+
+class Parts:
+    """The pieces of SimCLR by name, `my.nt_xent` for instance: yours once it passed its check, the reference until then.
+
+    While nbgrader grades, nothing is read from or written to data/yours/: each notebook stands alone.
+    """
+
+    def __init__(self):
+        self._stands_alone = os.environ.get("NBGRADER_EXECUTION") == "autograde"
+        self._yours, self._reasons, self._looked_up = {}, {}, set()
+
+    def keep(self, answer) -> None:
+        """Check an answer; keep it if it passes, and say in one line which piece `my` holds from now on."""
+        name = answer.__name__
+        try:
+            getattr(checks, f"check_{snake_case(name)}")(answer)
+        except NotYet as problem:
+            earlier = getattr(self, name) is not self.reference(name)
+            self._reasons[name] = str(problem)
+            print(f"{name}: {'your earlier answer' if earlier else 'the reference'} stands in, because: {problem}")
+            return
+        self._yours[name] = answer
+        if not self._stands_alone:
+            self._save(name, answer)
+        print(f"{name}: yours, from here on.")
+
+    def __getattr__(self, name: str):
+        """The piece of this name: kept in this notebook, else kept by an earlier one, else the reference."""
+        if name not in PIECES:
+            raise AttributeError(f"There is no piece called {name!r}. The pieces are: {', '.join(PIECES)}.")
+        if name not in self._yours and not self._stands_alone:
+            self._load(name)
+        return self._yours.get(name) or self.reference(name)
+
+    def reference(self, name: str):
+        """The course's own answer."""
+        return getattr(importlib.import_module(f"helpers.{PIECES[name]}"), name)
+
+    def stand_in(self, name: str, reason: str) -> None:
+        """Use the reference for a piece from here on; the reason appears in the table."""
+        self._yours[name], self._reasons[name] = self.reference(name), reason
+
+    def table(self, names: tuple[str, ...] = tuple(PIECES)) -> None:
+        """Print, piece by piece, whether it is yours or the reference, and why."""
+        for name in names:
+            if getattr(self, name) is self.reference(name):
+                print(f"{name:22} reference, because {self._reasons.get(name, 'no answer of yours has passed its check yet.')}")
+            else:
+                print(f"{name:22} yours")
+
+    def _save(self, name: str, answer) -> None:
+        YOURS.mkdir(parents=True, exist_ok=True)
+        unfinished = YOURS / f"{name}.part"
+        unfinished.write_text(source_of(answer, sys.modules["__main__"].__dict__), encoding="utf-8")
+        unfinished.replace(YOURS / f"{name}.py")
+
+    def _load(self, name: str) -> None:
+        """Run data/yours/NAME.py if it is there; what it defines becomes yours."""
+        path = YOURS / f"{name}.py"
+        if name in self._looked_up or not path.exists():
+            return
+        self._looked_up.add(name)
+        namespace = {"my": self, "__name__": f"yours.{name}"}
+        try:
+            text = path.read_text(encoding="utf-8")
+            linecache.cache[str(path)] = (len(text), None, text.splitlines(True), str(path))
+            exec(compile(text, str(path), "exec"), namespace)
+            self._yours[name] = namespace[name]
+        except Exception as problem:
+            self._reasons[name] = f"data/yours/{name}.py does not run: {describe_error(problem)}."
+
+
+def source_of(answer, namespace: dict) -> str:
+    """Python source that defines the answer again: its cell, and before it the imports and other cells it needs.
+
+    Args:
+        answer: a function or class defined in a notebook cell or a file.
+        namespace: the globals of the notebook, where the names it uses are looked up.
+    """
+    imports, cells, seen = set(), [], set()
+
+    def add(definition) -> None:
+        text = cell_source(definition)
+        if text in seen:
+            return
+        seen.add(text)
+        used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+        for name in sorted((used & namespace.keys()) - {"my"}):
+            value = namespace[name]
+            if isinstance(value, ModuleType):
+                imports.add(f"import {value.__name__} as {name}")
+            elif isinstance(value, FunctionType | type) and value.__module__ == namespace["__name__"]:
+                add(value)
+            elif isinstance(value, FunctionType | type) and value.__module__ != "builtins":
+                imports.add(f"from {value.__module__} import {value.__name__} as {name}")
+            elif isinstance(value, int | float | str | tuple):
+                imports.add(f"{name} = {value!r}")
+        cells.append(text)  # after what it uses
+
+    add(answer)
+    return "\n".join(sorted(imports)) + "\n\n\n" + "\n\n\n".join(cells) + "\n"
+
+
+def cell_source(definition) -> str:
+    """The text of the cell or file in which a function or class was written."""
+    functions = [definition] if isinstance(definition, FunctionType) else vars(definition).values()
+    code = next(function.__code__ for function in functions if isinstance(function, FunctionType))
+    lines = linecache.getlines(code.co_filename)
+    return "".join(lines).strip() if lines else inspect.getsource(definition)

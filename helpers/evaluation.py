@@ -1,0 +1,374 @@
+"""Measuring a representation: features, k-NN, linear probe, alignment and uniformity, and the controls beside them.
+
+Nothing here trains SimCLR or draws. Accuracies are fractions in [0, 1]. From the command line,
+`python -m helpers.evaluation runs/05/checkpoint.pt` prints one small table.
+"""
+
+import argparse
+import copy
+import sys
+
+import torch
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.manifold import TSNE
+from sklearn.metrics import r2_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from helpers import checkpoints, data
+from helpers.encoder import build_encoder
+
+
+def extract_features(encoder: nn.Module, images: Tensor, batch_size: int = 256) -> Tensor:
+    """The representation of every image, in the order of the images.
+
+    The encoder runs in eval mode and without gradients, on the device it is on; afterwards every part of it is
+    back in the mode it was in, also when it stopped with an error. `nn.Flatten()` as the encoder gives raw pixels.
+
+    Args:
+        encoder: x (N, 3, H, W) float in [0, 1] -> h (N, D).
+        images: (M, 3, H, W) uint8, scaled by 1/255 here, or float in [0, 1], taken as it is.
+        batch_size: images that go through the encoder at once; the last batch may be smaller.
+
+    Returns:
+        (M, D) float32 on the CPU.
+
+    Raises:
+        ValueError: no images, not four axes, or batch_size < 1.
+    """
+    if images.ndim != 4 or len(images) == 0:
+        raise ValueError(f"images must be (M, 3, H, W) with M >= 1, not {tuple(images.shape)}.")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
+    device = next((weight.device for weight in encoder.parameters()), images.device)
+    modes = {module: module.training for module in encoder.modules()}
+    encoder.eval()
+    try:
+        with torch.no_grad():
+            return torch.cat([encoder(as_input(batch, device)).float().cpu() for batch in images.split(batch_size)])
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def as_input(images: Tensor, device: torch.device) -> Tensor:
+    """(N, 3, H, W) uint8 or float -> float32 on the device, uint8 scaled to [0, 1]; channels last, which is faster."""
+    x = images.to(device, memory_format=torch.channels_last)
+    return x.float() / 255 if x.dtype == torch.uint8 else x.float()
+
+
+def nearest_neighbours(bank_h: Tensor, query_h: Tensor, k: int, chunk: int = 1000) -> tuple[Tensor, Tensor]:
+    """The k rows of the bank with the largest cosine to each query, the nearest first.
+
+    Args:
+        bank_h, query_h: (M, D) and (Q, D), normalised or not.
+        k: 1 .. M.
+        chunk: queries compared at once, so that no more than chunk·M similarities are in memory.
+
+    Returns:
+        cosine (Q, k) float32 and index (Q, k) int64 into the bank.
+
+    Raises:
+        ValueError: dimensions that do not match, NaN or infinity, k < 1 or k > M.
+    """
+    check_features("bank_h", bank_h)
+    check_features("query_h", query_h)
+    if bank_h.shape[1] != query_h.shape[1]:
+        raise ValueError(
+            f"bank_h has {bank_h.shape[1]} dimensions and query_h {query_h.shape[1]}: use one encoder for both."
+        )
+    if not 1 <= k <= len(bank_h):
+        raise ValueError(f"k must be between 1 and the bank's {len(bank_h)} images, not {k}.")
+    bank = F.normalize(bank_h.float(), dim=1).T  # (D, M)
+    parts = [(queries @ bank).topk(k, dim=1) for queries in F.normalize(query_h.float(), dim=1).split(chunk)]
+    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+
+
+def knn_predict(bank_h: Tensor, bank_y: Tensor, query_h: Tensor, k: int = 20, temperature: float = 0.1) -> Tensor:
+    """The class each query's k nearest neighbours vote for (Wu et al. 2018, section 3.4).
+
+    Nearest by cosine; a neighbour's vote weighs exp(cosine / temperature). Equal votes: the smaller label wins.
+
+    Args:
+        bank_h, bank_y: (M, D) representations and their labels (M,) int64, 0 .. C-1.
+        query_h: (Q, D) representations to label.
+        k: number of neighbours, 1 .. M.
+        temperature: > 0; a small one lets the very nearest decide.
+
+    Returns:
+        (Q,) int64.
+
+    Raises:
+        ValueError: as nearest_neighbours; also labels that do not match, temperature <= 0.
+    """
+    check_features("bank_h", bank_h, bank_y)
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, not {temperature}.")
+    cosine, index = nearest_neighbours(bank_h, query_h, k)  # (Q, k) both
+    weight = ((cosine - cosine[:, :1]) / temperature).exp()  # relative to the nearest: no overflow at any temperature
+    votes = weight.new_zeros(len(query_h), int(bank_y.max()) + 1)  # (Q, C)
+    return votes.scatter_add_(1, bank_y[index], weight).argmax(dim=1)
+
+
+def knn_accuracy(
+    bank_h: Tensor, bank_y: Tensor, query_h: Tensor, query_y: Tensor, k: int = 20, temperature: float = 0.1
+) -> float:
+    """The fraction of queries that their k nearest neighbours label rightly; arguments as in knn_predict."""
+    check_features("query_h", query_h, query_y)
+    return (knn_predict(bank_h, bank_y, query_h, k, temperature) == query_y).double().mean().item()
+
+
+def linear_probe(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, iterations: int = 1000) -> float:
+    """Test accuracy of logistic regression on frozen representations; scaler and classifier see the train rows alone.
+
+    Args:
+        train_h, test_h: (M, D) and (Q, D) representations, with train_y (M,) and test_y (Q,) int64.
+        iterations: at most this many steps of L-BFGS.
+
+    Raises:
+        ValueError: sizes that do not match, NaN or infinity, or a single class to learn.
+    """
+    check_features("train_h", train_h, train_y)
+    check_features("test_h", test_h, test_y)
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=iterations, tol=1e-3))
+    probe.fit(train_h.numpy(), train_y.numpy())
+    return float(probe.score(test_h.numpy(), test_y.numpy()))
+
+
+def factor_r2(train_h: Tensor, train_factor: Tensor, test_h: Tensor, test_factor: Tensor) -> float:
+    """How much of a factor a linear map reads off the representation: R² on test, 1 all of it, 0 nothing.
+
+    Args:
+        train_h, test_h: (M, D) and (Q, D).
+        train_factor, test_factor: (M,) or (M, K), (Q,) or (Q, K); R² is the mean over the K columns. An angle goes in
+            as its cosine and sine, since 359° and 1° are neighbours.
+
+    Returns:
+        at most 1; below 0 where the map does worse than the mean.
+    """
+    check_features("train_h", train_h)
+    check_features("test_h", test_h)
+    ridge = make_pipeline(StandardScaler(), Ridge(alpha=1.0)).fit(train_h.numpy(), train_factor.numpy())
+    return float(r2_score(test_factor.numpy(), ridge.predict(test_h.numpy())))
+
+
+def on_circle(turns: Tensor) -> Tensor:
+    """Angles in turns, (M,) or (M, K), as points on the unit circle (M, 2) or (M, 2K): 0.99 is next to 0.01 again."""
+    angles = 2 * torch.pi * turns.reshape(len(turns), -1)  # (M, K)
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def project(h: Tensor, method: str, seed: int = 0) -> Tensor:
+    """A map of the rows of h in the plane, by t-SNE or UMAP on cosine distances: to look at, not to measure.
+
+    Both keep neighbours together; distances between groups, and the sizes of groups, mean little.
+
+    Args:
+        h: (M, D), M >= 16; a few thousand rows at most.
+        method: "t-SNE" (van der Maaten & Hinton 2008) or "UMAP" (McInnes et al. 2018).
+        seed: of the random start.
+
+    Returns:
+        (M, 2) float32, each column between 0 and 1.
+    """
+    check_features("h", h)
+    if method == "t-SNE":
+        mapper = TSNE(metric="cosine", perplexity=min(30, len(h) / 4), init="random", random_state=seed)
+    elif method == "UMAP":
+        from umap import UMAP  # here, for its import alone takes seconds
+
+        mapper = UMAP(metric="cosine", random_state=seed, n_jobs=1)
+    else:
+        raise ValueError(f'There is no projection {method!r}; there are "t-SNE" and "UMAP".')
+    points = torch.from_numpy(mapper.fit_transform(h.numpy())).float()  # (M, 2)
+    low, high = points.min(dim=0).values, points.max(dim=0).values
+    return (points - low) / (high - low)
+
+
+def check_features(name: str, h: Tensor, y: Tensor | None = None) -> None:
+    """ValueError, with a sentence, unless h is (M, D) finite and y, where given, is (M,)."""
+    if h.ndim != 2 or len(h) == 0:
+        raise ValueError(f"{name} must be (M, D) with M >= 1, not {tuple(h.shape)}.")
+    if not h.isfinite().all():
+        raise ValueError(f"{name} holds NaN or infinity: the encoder diverged, or its input was not finite.")
+    if y is not None and tuple(y.shape) != (len(h),):
+        raise ValueError(
+            f"{name} has {len(h)} rows, its labels have shape {tuple(y.shape)}: one label a row is needed."
+        )
+
+
+def alignment(z_a: Tensor, z_b: Tensor) -> Tensor:
+    """Mean squared distance of positives on the unit sphere (Wang & Isola 2020, section 4.1, alpha = 2); 0 is perfect.
+
+    Args:
+        z_a, z_b: (N, D), row i of both from image i; normalised here.
+
+    Returns:
+        () in [0, 4].
+    """
+    check_features("z_a", z_a)
+    check_features("z_b", z_b)
+    if z_a.shape != z_b.shape:
+        raise ValueError(
+            f"z_a {tuple(z_a.shape)} and z_b {tuple(z_b.shape)} must have one shape: row i of both is image i."
+        )
+    return (F.normalize(z_a, dim=1) - F.normalize(z_b, dim=1)).square().sum(dim=1).mean()
+
+
+def uniformity(z: Tensor, t: float = 2.0) -> Tensor:
+    """Log of the mean Gaussian potential over distinct pairs (Wang & Isola 2020, section 4.2); lower is more even.
+
+    Args:
+        z: (M, D) with M >= 2, normalised here; memory grows as M², so take a few thousand rows.
+        t: > 0, the potential is exp(-t · squared distance).
+
+    Returns:
+        () in [-4t, 0]; 0 when all rows are equal.
+    """
+    check_features("z", z)
+    if len(z) < 2:
+        raise ValueError("uniformity needs at least two rows: it compares pairs.")
+    squared_distance = torch.pdist(F.normalize(z, dim=1)).square()  # (M(M-1)/2,)
+    return (-t * squared_distance).exp().mean().log()
+
+
+# Controls: what an accuracy has to stand beside.
+
+
+def chance(train_y: Tensor, test_y: Tensor) -> float:
+    """Test accuracy of always naming the most frequent class of train; 1/C where all C classes are equally frequent."""
+    return (test_y == train_y.bincount().argmax()).double().mean().item()
+
+
+def random_encoder(arch: str, small_images: bool, seed: int = 0) -> nn.Module:
+    """The same architecture with fresh weights, in eval mode: how much do convolutions give without any training?"""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_encoder(arch, small_images)[0].eval()
+
+
+def fit_classifier(
+    encoder: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    steps: int,
+    batch_size: int = 128,
+    base_lr: float = 2e-3,
+    half: bool = False,
+    seed: int = 0,
+) -> nn.Module:
+    """Train a copy of an encoder and a fresh linear classifier on it, all weights, with labels.
+
+    From a random encoder this is "supervised from scratch", from a pretrained one "fine-tuned". The images are
+    shifted by up to 4 pixels and flipped, each in its own way; AdamW, learning rate a one-cycle from base_lr / 25 to 0.
+
+    Args:
+        encoder: x (N, 3, H, W) -> h (N, D); stays as it is.
+        images: (M, 3, H, W) uint8, with labels (M,) int64 in 0 .. num_classes-1.
+        steps: optimizer steps; steps · batch_size / M epochs.
+        half: compute in bfloat16, twice as fast where the hardware knows it (machine.has_bfloat16), else slower.
+
+    Returns:
+        x -> logits (N, num_classes), in eval mode; its part 0 is the trained encoder.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    device = next(encoder.parameters()).device
+    feature_dim = extract_features(encoder, images[:1]).shape[1]
+    linear = nn.Linear(feature_dim, num_classes)
+    with torch.no_grad():
+        linear.weight.normal_(0, feature_dim**-0.5, generator=generator)
+        linear.bias.zero_()
+    model = nn.Sequential(copy.deepcopy(encoder), linear).to(device, memory_format=torch.channels_last).train()
+    for weight in model.parameters():
+        weight.requires_grad_(True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=base_lr, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, base_lr, total_steps=steps)
+    order = torch.empty(0, dtype=torch.int64)
+    for _ in range(steps):
+        while len(order) < min(batch_size, len(images)):
+            order = torch.cat([order, torch.randperm(len(images), generator=generator)])
+        rows, order = order[:batch_size], order[batch_size:]
+        x = as_input(shift_and_flip(images[rows], generator), device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            logits = model(x)  # (N, C)
+        optimizer.zero_grad()
+        F.cross_entropy(logits.float(), labels[rows].to(device)).backward()
+        optimizer.step()
+        schedule.step()
+    return model.eval()
+
+
+def shift_and_flip(images: Tensor, generator: torch.Generator, most: int = 4) -> Tensor:
+    """(N, 3, H, W) -> the same shape: each image moved by up to `most` pixels, edges repeated, and flipped or not."""
+    n, _, height, width = images.shape
+    down, right = torch.randint(-most, most + 1, (2, n, 1), generator=generator)
+    rows = (torch.arange(height) + down).clamp(0, height - 1)  # (N, H)
+    columns = (torch.arange(width) + right).clamp(0, width - 1)  # (N, W)
+    columns = torch.where(torch.rand(n, 1, generator=generator) < 0.5, columns, columns.flip(1))
+    picture = torch.arange(n)[:, None, None]
+    return images.permute(0, 2, 3, 1)[picture, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def accuracy(classifier: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """The fraction of images whose largest logit is their label's."""
+    return (extract_features(classifier, images).argmax(dim=1) == labels).double().mean().item()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """One table of k-NN and linear probe for a checkpoint and its controls; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.evaluation", description=main.__doc__)
+    parser.add_argument("checkpoint", help="a file written by helpers.training")
+    parser.add_argument("--data", default="shapes", help="shapes, cifar10, stl10 or folder:PATH (default: shapes)")
+    parser.add_argument(
+        "--supervised", type=int, metavar="EPOCHS", help="also train the same encoder with labels, this long"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        model, recipe = checkpoints.load_model(options.checkpoint)
+        train, test = (data.load_images(options.data, split) for split in ("train", "test"))
+        if train.labels is None or test.labels is None:
+            raise ValueError(f"{options.data} has no labels; an accuracy needs them.")
+        print(
+            f"{options.checkpoint} on {options.data}: {len(train.images)} train images, {len(test.images)} test images"
+        )
+        print(f"{'':28}{'k-NN':>8}{'probe':>8}")
+        for name, knn, probe in table(model, recipe, train, test, options.supervised):
+            print(f"{name:28}{knn:8.1%}{probe:8.1%}")
+    except (ValueError, OSError) as problem:
+        print(f"helpers.evaluation: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def table(model: nn.Module, recipe: dict, train: data.ImageSet, test: data.ImageSet, epochs: int | None):
+    """Yield (name, k-NN accuracy, probe accuracy) row by row: the controls first, then z and h of the model.
+
+    Args:
+        epochs: train the supervised control this long; None leaves it out.
+    """
+
+    def measured(name: str, encoder: nn.Module) -> tuple[str, float, float]:
+        train_h, test_h = extract_features(encoder, train.images), extract_features(encoder, test.images)
+        knn = knn_accuracy(train_h, train.labels, test_h, test.labels, k=min(20, len(train_h)))
+        return name, knn, linear_probe(train_h, train.labels, test_h, test.labels)
+
+    by_chance = chance(train.labels, test.labels)
+    untrained = random_encoder(recipe["arch"], recipe["small_images"])
+    yield "chance", by_chance, by_chance
+    yield measured("pixels, 16 × 16", nn.Sequential(nn.AdaptiveAvgPool2d(16), nn.Flatten()))
+    yield measured("random encoder, h", untrained)
+    yield measured("this checkpoint, z", nn.Sequential(model.encoder, model.head))
+    yield measured("this checkpoint, h", model.encoder)
+    if epochs:
+        steps = max(1, epochs * len(train.images) // 128)
+        yield measured(
+            "supervised from scratch, h",
+            fit_classifier(untrained, train.images, train.labels, len(train.classes), steps)[0],
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""What this machine offers a training run: its cores, a GPU, arithmetic in bfloat16. No network is trained here."""
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import MethodType
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def fast(model: nn.Module) -> Iterator[None]:
+    """While this lasts, the model computes in bfloat16 where the hardware does so natively, and channels last.
+
+    Weights, h, z and the loss stay float32: only convolutions and linear layers inside the model are rounded.
+    """
+    device, before = next(model.parameters()).device, vars(model).get("forward")
+    half = has_bfloat16(device)
+
+    def faster(self: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            h, z = type(self).forward(self, x.contiguous(memory_format=torch.channels_last))
+        return h.float(), z.float()
+
+    model.to(memory_format=torch.channels_last)
+    model.forward = MethodType(faster, model)  # bound, so that a copy of the model computes with the copy's weights
+    try:
+        yield
+    finally:
+        del model.forward
+        if before is not None:  # fast within fast
+            model.forward = before
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Does this device multiply bfloat16 matrices in hardware? Elsewhere bfloat16 is emulated, and slow."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    probes = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return device.type == "cpu" and any(probe() for probe in probes if probe is not None)
+
+
+def usable_cores(proc: Path = Path("/proc/self/cgroup"), tree: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores this process may really use: its CPU affinity, or less where its container has a quota (cgroup 1 or 2)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    groups = [line.split(":", 2) for line in proc.read_text().splitlines()] if proc.is_file() else []
+    for _, controllers, place in groups:
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = tree / "cpu" if controllers else tree
+        inside = Path(place.lstrip("/"))
+        for group in (top, *(top / part for part in (inside, *inside.parents))):
+            cores = min(cores, quota(group))
+    return max(1, math.ceil(cores))
+
+
+def quota(group: Path) -> float:
+    """Cores a control group may use at most; infinity where it says nothing."""
+    try:
+        if (group / "cpu.max").is_file():
+            limit, period = (group / "cpu.max").read_text().split()
+        else:
+            limit, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return float(limit) / float(period) if float(limit) > 0 else math.inf  # -1 means none
+    except (OSError, ValueError):  # no such file, or the word "max"
+        return math.inf
+
+
+def cap_threads() -> int:
+    """Let torch use no more threads than there are usable cores, and return how many it uses.
+
+    Threads beyond the quota of a container wait for each other: a step can become 20 times slower.
+    """
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
+    return torch.get_num_threads()
+
+
+def best_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,96 @@
+"""The projection head g and what stands around it: SimCLR's model while training, and the classifier afterwards.
+
+It is not the loss: z leaves the head as it is, and the loss puts it on the unit sphere.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class ProjectionHead(nn.Module):
+    """g: h -> z, a linear layer, a ReLU, a linear layer (SimCLR, section 2.1). No normalisation.
+
+    Args:
+        in_dim: columns of h, the encoder's feature_dim.
+        hidden_dim: width between the two layers; the paper takes in_dim.
+        out_dim: columns of z.
+    """
+
+    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int = 128):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(in_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, out_dim))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """h (N, in_dim) -> z (N, out_dim)."""
+        return self.layers(h)
+
+
+class SimCLR(nn.Module):
+    """The model SimCLR trains: encoder f, then projection head g.
+
+    Args:
+        encoder: (N, 3, H, W) -> h (N, in_dim).
+        head: h (N, in_dim) -> z (N, out_dim).
+    """
+
+    def __init__(self, encoder: nn.Module, head: nn.Module):
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x (N, 3, H, W) -> h (N, in_dim), z (N, out_dim). The loss sees z; what is kept is h."""
+        h = self.encoder(x)
+        return h, self.head(h)
+
+
+class LinearClassifier(nn.Module):
+    """A frozen encoder and one linear layer that learns; what linear_classifier returns.
+
+    The encoder is in eval mode whatever train() says, so its batch-norm layers use the statistics they have
+    and leave them alone.
+
+    Args:
+        encoder: (N, 3, H, W) -> h (N, feature_dim); copied, so the original stays trainable.
+        linear: h (N, feature_dim) -> logits (N, C).
+    """
+
+    def __init__(self, encoder: nn.Module, linear: nn.Linear):
+        super().__init__()
+        self.encoder = copy.deepcopy(encoder).requires_grad_(False).eval()
+        self.linear = linear
+
+    def train(self, mode: bool = True) -> "LinearClassifier":
+        """Train or eval mode for the linear layer; the encoder sleeps in both."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, 3, H, W) -> logits (N, C)."""
+        with torch.no_grad():
+            h = self.encoder(x)  # (N, feature_dim)
+        return self.linear(h)
+
+
+def linear_classifier(model: SimCLR, num_classes: int) -> LinearClassifier:
+    """Throw the head away and put on h a linear layer, which alone learns (SimCLR, section 4).
+
+    Args:
+        model: has .encoder and .head; it stays as it was.
+        num_classes: C.
+
+    Returns:
+        Images (N, 3, H, W) -> logits (N, C), on the model's device. The encoder is frozen, its batch-norm
+        statistics included.
+
+    Raises:
+        ValueError: where the head holds no nn.Linear, whose in_features say how long h is.
+    """
+    first = next((layer for layer in model.head.modules() if isinstance(layer, nn.Linear)), None)
+    if first is None:
+        raise ValueError("The head holds no nn.Linear, so the length of h is unknown; give the model a ProjectionHead.")
+    linear = nn.Linear(first.in_features, num_classes, device=first.weight.device, dtype=first.weight.dtype)
+    return LinearClassifier(model.encoder, linear)

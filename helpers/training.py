@@ -1,0 +1,407 @@
+"""Pretraining: recipe, schedule, one step, the loop with its k-NN monitor and checkpoints, and a command line.
+
+The network, the views, the loss and the measures come from their own modules; nothing here draws. From the root:
+`python -m helpers.training --data shapes --arch resnet8 --epochs 10 --out runs/first`. The same line again resumes.
+"""
+
+import argparse
+import copy
+import json
+import math
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from helpers import augmentation, checkpoints, data, encoder, evaluation
+from helpers.clinic import CAUSES, clinic, clinic_curves  # noqa: F401  the fourth exercise of 05 belongs here too
+from helpers.losses import nt_xent
+from helpers.machine import best_device, cap_threads, fast
+from helpers.projection_head import ProjectionHead, SimCLR
+
+TwoViews = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
+Monitor = Callable[[nn.Module], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of one pretraining run. The defaults suit the built-in pictures and two CPU cores."""
+
+    arch: str = "resnet8"  # the smallest encoder; resnet18 needs about 20 times the arithmetic
+    small_images: bool = False  # the ImageNet stem costs a tenth on two cores; True (3×3 stem) sees more, given time
+    view_size: int = 32  # pixels; the side of the images
+    epochs: int = 20  # times every image is seen
+    batch_size: int = 128  # N images, so 2N views and 2N - 2 negatives for each anchor
+    base_lr: float = 3e-3  # of AdamW, reached at the end of the warm-up
+    weight_decay: float = 0.01  # of AdamW, decoupled, per unit of learning rate
+    warmup_fraction: float = 0.05  # of all steps; the paper warms up for 10 of its 100 or more epochs
+    temperature: float = 0.2  # of NT-Xent; between the paper's best, 0.1 and 0.5 (table 5)
+    strength: float = 1.0  # of the colour distortion; the paper uses 1 on ImageNet and 0.5 on CIFAR-10
+    blur: bool = False  # the paper leaves blur out on small images (appendix B.9)
+    area: tuple[float, float] = (0.5, 1.0)  # share of the image a crop covers; the paper's 0.08 can miss a small object
+    hidden_dim: int = 512  # width of the projection head
+    out_dim: int = 128  # numbers in z, as in the paper
+    seed: int = 0  # of the weights, the order of the images and the views
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by hand. Its text says what is kept and how to go on; shown without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+def warmup_cosine(step: int, total_steps: int, warmup_steps: int, base_lr: float) -> float:
+    """The learning rate of a step: a straight line up to base_lr, then half a cosine down to 0.
+
+    Args:
+        step: 0 is the first one.
+        total_steps: here, behind the last step, the rate is 0.
+        warmup_steps: the rate is base_lr · (step + 1) / warmup_steps before this step; 0 leaves the warm-up out.
+    """
+    if step < warmup_steps:
+        return base_lr * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)  # 0 .. 1
+    return base_lr * (1 + math.cos(math.pi * progress)) / 2
+
+
+def train_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, x_a: Tensor, x_b: Tensor, temperature: float
+) -> float:
+    """One step of the optimizer on NT-Xent (Chen et al. 2020, algorithm 1), both views in one pass.
+
+    Args:
+        model: x -> (h, z); left in train mode.
+        x_a, x_b: (N, 3, H, W) two views of N images, on the model's device.
+        temperature: of NT-Xent, > 0.
+
+    Returns:
+        The loss before the step, a plain number.
+    """
+    model.train()
+    _, z = model(torch.cat([x_a, x_b]))  # (2N, D)
+    z_a, z_b = z.chunk(2)  # (N, D) each
+    loss = nt_xent(z_a, z_b, temperature)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def pretrain(
+    model: nn.Module,
+    images: Tensor,
+    two_views: TwoViews,
+    recipe: Recipe,
+    monitor: Monitor | None = None,
+    checkpoint: str | Path | None = None,
+    on_step: Callable[[int, int, float], None] | None = None,
+) -> dict:
+    """Train a model with SimCLR: every epoch sees every image once, in a new order; a last, smaller batch is dropped.
+
+    A run that was stopped and is called again with the same arguments goes on after its last whole epoch, and, on a
+    CPU, ends with the very weights of an undisturbed run.
+
+    Args:
+        model: x -> (h, z), on the device it is to train on; changed in place.
+        images: (M, 3, H, W) uint8, M >= recipe.batch_size.
+        two_views: images (N, 3, H, W) uint8, generator -> (x_a, x_b).
+        recipe: of its fields, those about the model and the views must already be in `model` and `two_views`.
+        monitor: called with the model after each epoch; its numbers go into the history.
+        checkpoint: file that is written after each epoch, and resumed from where it exists.
+        on_step: called as on_step(step, total_steps, loss), step from 0.
+
+    Returns:
+        {"loss": [a number a step], "lr": [a number a step], "epochs": [{"epoch": 1, ...the monitor's numbers}, ...]}
+
+    Raises:
+        ValueError: too few images, epochs or batch_size; a checkpoint of another run.
+        OSError: the checkpoint could not be written, for instance on a full disk; the earlier one is intact.
+        Interrupted: the run was stopped by Ctrl-C or "Interrupt kernel".
+    """
+    check_sizes(images, recipe)
+    device = next(model.parameters()).device
+    steps_per_epoch = len(images) // recipe.batch_size
+    total_steps = recipe.epochs * steps_per_epoch
+    warmup_steps = round(recipe.warmup_fraction * total_steps)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.base_lr, weight_decay=recipe.weight_decay)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    history = {"loss": [], "lr": [], "epochs": []}
+    try:
+        with fast(model):
+            if checkpoint is not None and Path(checkpoint).exists():
+                history = resume(checkpoint, model, optimizer, generator, images, recipe)
+            for epoch in range(len(history["epochs"]), recipe.epochs):
+                order = torch.randperm(len(images), generator=generator)
+                for rows in order.split(recipe.batch_size)[:steps_per_epoch]:
+                    step = len(history["loss"])
+                    lr = warmup_cosine(step, total_steps, warmup_steps, recipe.base_lr)
+                    for group in optimizer.param_groups:
+                        group["lr"] = lr
+                    x_a, x_b = two_views(images[rows.to(images.device)].to(device), generator)
+                    loss = train_step(model, optimizer, x_a, x_b, recipe.temperature)
+                    history["loss"].append(loss), history["lr"].append(lr)
+                    if on_step:
+                        on_step(step, total_steps, loss)
+                history["epochs"].append({"epoch": epoch + 1, **(monitor(model) if monitor else {})})
+                if checkpoint is not None:
+                    save(checkpoint, model, optimizer, generator, images, recipe, history)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(how_to_go_on(checkpoint, recipe)) from stop
+    return history
+
+
+def check_sizes(images: Tensor, recipe: Recipe) -> None:
+    """ValueError, with what to do, for a run that cannot start."""
+    if recipe.epochs < 1:
+        raise ValueError(f"epochs is {recipe.epochs}; a run needs at least 1.")
+    if recipe.batch_size < 2:
+        raise ValueError(f"batch_size is {recipe.batch_size}; with fewer than 2 images there are no negatives.")
+    if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
+        raise ValueError(f"images must be (M, 3, H, W) uint8, not {tuple(images.shape)} {images.dtype}.")
+    if len(images) < recipe.batch_size:
+        raise ValueError(
+            f"{len(images)} images are fewer than one batch of {recipe.batch_size}, and incomplete batches are "
+            f"dropped: set batch_size to {len(images)} or less."
+        )
+
+
+def save(checkpoint, model, optimizer, generator, images, recipe, history) -> None:
+    """Write all that the next epoch depends on."""
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "generator": generator.get_state(),
+        "history": history,
+        "recipe": asdict(recipe),
+        "images": fingerprint(images),
+    }
+    checkpoints.save_checkpoint(checkpoint, state)
+
+
+def resume(checkpoint, model, optimizer, generator, images, recipe) -> dict:
+    """Put model, optimizer and generator where the checkpoint left them, and return its history."""
+    state = checkpoints.load_checkpoint(checkpoint)
+    if not {"model", "optimizer", "generator", "history", "recipe", "images"} <= state.keys():
+        raise ValueError(f"{checkpoint} holds a model but not a run to go on with. Choose another file.")
+    now, then = asdict(recipe), state["recipe"]
+    changed = [f"{name} {then.get(name)!r} (now {value!r})" for name, value in now.items() if then.get(name) != value]
+    afresh = "Delete it to start afresh, or choose another file."
+    if changed:
+        raise ValueError(f"{checkpoint} comes from a run with another {', another '.join(changed)}. {afresh}")
+    if state["images"] != fingerprint(images):
+        raise ValueError(f"{checkpoint} comes from a run on other images. {afresh}")
+    try:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, ValueError):
+        raise ValueError(
+            f"{checkpoint} holds the weights of another architecture than this model's. {afresh}"
+        ) from None
+    generator.set_state(state["generator"])
+    return state["history"]
+
+
+def fingerprint(images: Tensor) -> list[int]:
+    """Enough to notice other images: their shape, and the sum of about a thousand of them."""
+    return [*images.shape, int(images[:: max(1, len(images) // 1000)].sum())]
+
+
+def how_to_go_on(checkpoint: str | Path | None, recipe: Recipe) -> str:
+    """One line after Ctrl-C."""
+    if checkpoint is None or not Path(checkpoint).exists():
+        return "Stopped. No epoch was finished and kept, so the next run starts from the beginning."
+    done = len(checkpoints.load_checkpoint(checkpoint)["history"]["epochs"])
+    return (
+        f"Stopped. {checkpoint} keeps {done} of {recipe.epochs} epochs: run the same again and it goes on from there."
+    )
+
+
+def recipe_for(name: str, side: int, **settings) -> Recipe:
+    """A recipe for a data set, by its name and the side of its images in pixels; settings are fields of Recipe.
+
+    Photographs get half the colour strength and smaller crops; encoders other than resnet8 get the small-image stem
+    up to 64 pixels a side.
+    """
+    fitted = {"view_size": side, "small_images": settings.get("arch", Recipe.arch) != "resnet8" and side <= 64}
+    photographs = {} if name == "shapes" else {"strength": 0.5, "area": (0.2, 1.0)}
+    return Recipe(**(fitted | photographs | settings))
+
+
+def build_model(recipe: Recipe) -> SimCLR:
+    """A fresh SimCLR model of the recipe, in train mode on the CPU; its random weights depend on recipe.seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        body, feature_dim = encoder.build_encoder(recipe.arch, recipe.small_images)
+        return SimCLR(body, ProjectionHead(feature_dim, recipe.hidden_dim, recipe.out_dim))
+
+
+def views_of(recipe: Recipe) -> TwoViews:
+    """The batched two_views of the recipe."""
+    return augmentation.batch_views(recipe.view_size, recipe.strength, recipe.blur, recipe.area)
+
+
+def knn_monitor(train: data.ImageSet, queries: int = 1000, bank: int = 4000, k: int = 20, seed: int = 0) -> Monitor:
+    """A monitor(model) -> {"knn": accuracy of h}, on train images held apart from each other; test is never touched.
+
+    Args:
+        train: images with labels.
+        queries: images whose class is asked for; at most a fifth of all.
+        bank: other images, whose classes are known.
+        seed: draws which images are which.
+    """
+    if train.labels is None:
+        raise ValueError("A k-NN monitor needs labels, and these images have none; pass monitor=None.")
+    order = torch.randperm(len(train.images), generator=torch.Generator().manual_seed(seed))
+    queries = max(1, min(queries, len(order) // 5))
+    ask, known = order[:queries], order[queries : queries + bank]
+
+    def monitor(model: nn.Module) -> dict[str, float]:
+        h = evaluation.extract_features(model.encoder, train.images[torch.cat([known, ask])])  # (bank + queries, D)
+        bank_h, query_h = h[: len(known)], h[len(known) :]
+        knn = evaluation.knn_accuracy(bank_h, train.labels[known], query_h, train.labels[ask], k=min(k, len(known)))
+        return {"knn": knn}
+
+    return monitor
+
+
+def epochs_in(
+    seconds: float,
+    model: nn.Module,
+    images: Tensor,
+    two_views: TwoViews,
+    recipe: Recipe,
+    monitor: Monitor | None = None,
+    keep: Path | None = None,
+) -> int:
+    """How many epochs fit into the seconds on this machine, at least 1, from a few timed steps on a copy of the model.
+
+    Args:
+        keep: file for the number; once there, it is read instead, so that a stopped run goes on as it began.
+    """
+    if keep is not None and keep.exists():
+        return int(keep.read_text())
+    check_sizes(images, recipe)
+    trial, generator = copy.deepcopy(model), torch.Generator().manual_seed(recipe.seed)
+    device = next(trial.parameters()).device
+    optimizer = torch.optim.AdamW(trial.parameters(), lr=1e-6)
+    times = []
+    with fast(trial):
+        for _ in range(4):
+            start = time.perf_counter()
+            rows = torch.randperm(len(images), generator=generator)[: recipe.batch_size]
+            x_a, x_b = two_views(images[rows.to(images.device)].to(device), generator)
+            train_step(trial, optimizer, x_a, x_b, recipe.temperature)
+            times.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        if monitor:
+            monitor(trial)
+    steps = len(images) // recipe.batch_size
+    per_epoch = time.perf_counter() - start + steps * sum(times[1:]) / 3  # the first step also warms up
+    epochs = max(1, int(seconds / per_epoch))
+    if keep is not None:
+        keep.parent.mkdir(parents=True, exist_ok=True)
+        keep.write_text(f"{epochs}\n")
+    return epochs
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Pretrain from the command line; the exit code. Run the same line again after a stop: it goes on from there."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.training", description=main.__doc__)
+    option = parser.add_argument
+    option("--data", default="shapes", help="shapes, cifar10, stl10 or folder:PATH (default: shapes)")
+    option("--arch", default=Recipe.arch, help=f"{', '.join(encoder.NAMES)} (default: %(default)s)")
+    option("--epochs", type=int, help=f"how often every image is seen (default: {Recipe.epochs})")
+    option("--seconds", type=float, help="instead of --epochs: as many as fit into this time on this machine")
+    option("--out", required=True, help="folder for checkpoint.pt and result.json, for instance runs/first")
+    option("--batch-size", type=int, default=Recipe.batch_size, help="images a step (default: %(default)s)")
+    option("--temperature", type=float, default=Recipe.temperature, help="of NT-Xent (default: %(default)s)")
+    option("--lr", type=float, default=Recipe.base_lr, help="highest learning rate (default: %(default)s)")
+    option("--seed", type=int, default=Recipe.seed, help="of weights, order and views (default: %(default)s)")
+    option("--image-size", type=int, help="side the images are scaled to (default: as they are)")
+    try:
+        words = sys.argv[1:] if arguments is None else arguments
+        run(parser.parse_args(words), words)
+    except (ValueError, OSError) as problem:
+        print(f"helpers.training: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as stop:
+        print(f"\n{stop or 'Stopped before the training began.'}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run(arguments: argparse.Namespace, words: list[str]) -> None:
+    """One run of the command line: data, model, training with a progress bar, checkpoint.pt and result.json."""
+    out, started = Path(arguments.out), time.perf_counter()
+    if arguments.epochs is not None and arguments.seconds is not None:
+        raise ValueError("--epochs and --seconds both say how long to train; give one of them.")
+    images = data.load_images(arguments.data, "pretrain", image_size=arguments.image_size)
+    recipe = recipe_for(
+        arguments.data,
+        images.images.shape[-1],
+        arch=arguments.arch,
+        epochs=Recipe.epochs if arguments.epochs is None else arguments.epochs,
+        batch_size=arguments.batch_size,
+        base_lr=arguments.lr,
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+    )
+    cap_threads()
+    model, two_views = build_model(recipe).to(best_device()), views_of(recipe)
+    labelled = images
+    if images.labels is None:  # STL-10 has labels in another split
+        labelled = data.load_images(arguments.data, "train", image_size=arguments.image_size)
+    monitor = knn_monitor(labelled) if labelled.labels is not None else None
+    checkpoint = out / "checkpoint.pt"
+    done = len(checkpoints.load_checkpoint(checkpoint)["history"]["epochs"]) if checkpoint.exists() else 0
+    if arguments.seconds is not None:
+        keep = out / "epochs.txt"
+        epochs = epochs_in(arguments.seconds, model, images.images, two_views, recipe, monitor, keep)
+        recipe = replace(recipe, epochs=epochs)
+    history = with_progress_bar(model, images.images, two_views, recipe, monitor, checkpoint)
+    if done == recipe.epochs and (out / "result.json").exists():
+        print(f"{checkpoint} has all its {done} epochs already; another seed or setting needs another --out.")
+        return
+    command = shlex.join(["python", "-m", "helpers.training", *words])
+    result = {"command": command, "data": arguments.data, "seed": recipe.seed, "recipe": asdict(recipe)}
+    result |= {"versions": versions(), "device": str(best_device()), "resumed_after_epoch": done}
+    result |= {"seconds": round(time.perf_counter() - started, 1), "history": history}
+    unfinished = out / "result.part"
+    unfinished.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(out / "result.json")
+    print(f"Written: {checkpoint} and {out / 'result.json'}. To measure it: python -m helpers.evaluation {checkpoint}")
+
+
+def with_progress_bar(model, images, two_views, recipe, monitor, checkpoint) -> dict:
+    """pretrain, with a bar that shows the loss and the monitor's latest numbers."""
+    latest = {}
+
+    def watched(model: nn.Module) -> dict[str, float]:
+        latest.update(monitor(model))
+        return dict(latest)
+
+    with tqdm(total=recipe.epochs * (len(images) // recipe.batch_size), unit="step") as bar:
+
+        def on_step(step: int, total_steps: int, loss: float) -> None:
+            bar.set_postfix({"loss": loss, **latest}, refresh=False)
+            bar.update(step + 1 - bar.n)
+
+        return pretrain(model, images, two_views, recipe, watched if monitor else None, checkpoint, on_step)
+
+
+def versions() -> dict[str, str]:
+    """What a result depends on besides its settings."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""How the code is laid out: imports point one way, modules stay small, settings are frozen."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HELPERS = ROOT / "helpers"
+MAY_IMPORT = {  # module: the helpers it may import
+    "shapes": set(),
+    "data": {"shapes"},
+    "augmentation": set(),
+    "losses": set(),
+    "encoder": set(),
+    "projection_head": set(),
+    "machine": set(),
+    "clinic": {"data"},
+    "checkpoints": {"encoder", "projection_head"},
+    "evaluation": {"data", "encoder", "projection_head", "checkpoints", "augmentation"},
+    "training": {
+        "data", "augmentation", "losses", "encoder", "projection_head", "checkpoints", "evaluation", "machine", "clinic",
+    },  # fmt: skip
+    "plots": set(),
+    "widgets": {"plots", "losses", "augmentation"},
+    "checks": {"checks"},
+    "course": {"checks"},
+}
+
+
+def imported_helpers(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "helpers":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("helpers.")}
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None) or node.names[0].name
+            assert module.split(".")[0] != "grading", f"{path.name} imports grading"
+    return found
+
+
+@pytest.mark.parametrize("module", MAY_IMPORT)
+def test_imports_point_one_way(module):
+    paths = sorted((HELPERS / module).glob("*.py")) if (HELPERS / module).is_dir() else [HELPERS / f"{module}.py"]
+    for path in paths:
+        assert imported_helpers(path) <= MAY_IMPORT[module], path.name
+
+
+def test_every_helpers_module_is_in_the_table():
+    names = {path.stem for path in HELPERS.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert names - {"__init__"} == set(MAY_IMPORT)
+
+
+def test_a_helpers_module_is_short_enough_to_read_whole():
+    for path in HELPERS.glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 500, path.name
+
+
+def test_every_public_function_of_helpers_longer_than_a_few_lines_has_a_docstring():
+    missing = []
+    for path in HELPERS.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in tree.body:
+            public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+            long = node.end_lineno - node.lineno > 5
+            if public and long and path.parent.name == "helpers" and not ast.get_docstring(node):
+                missing.append(f"{path.name}: {node.name}")
+    assert not missing
+
+
+def test_dataclasses_of_helpers_are_frozen():
+    for path in HELPERS.glob("*.py"):
+        for found in re.findall(r"^@dataclass.*$", path.read_text(encoding="utf-8"), flags=re.M):
+            assert "frozen=True" in found, path.name
+
+
+def test_no_helpers_module_seeds_or_prints_when_imported():
+    for path in HELPERS.rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            called = ast.unparse(node.value.func) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else ""
+            assert "seed" not in called and called != "print", path.name

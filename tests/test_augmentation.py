@@ -1,0 +1,346 @@
+"""Every operation equals torchvision's on the same parameters; every image has parameters of its own."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as TF
+
+from helpers import augmentation
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def random_images(count: int = 48, height: int = 20, width: int = 28) -> torch.Tensor:
+    """Smooth values, and five images of few levels, where channels tie and hues are undefined."""
+    images = torch.rand(count, 3, height, width, generator=seeded(1))
+    images[:5] = (images[:5] * 3).round() / 3
+    return images
+
+
+# Operations against torchvision ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    "name, low, high", [("brightness", 0, 2), ("contrast", 0, 2), ("saturation", 0, 2), ("hue", -0.5, 0.5)]
+)
+def test_each_colour_operation_equals_torchvisions_with_each_images_own_factor(name, low, high, device):
+    images = random_images()
+    factors = low + (high - low) * torch.rand(len(images), generator=seeded(2))
+    ours = getattr(augmentation, f"adjust_{name}")(images.to(device), factors.to(device)).cpu()
+    wanted = torch.stack([getattr(TF, f"adjust_{name}")(x, f.item()) for x, f in zip(images, factors, strict=True)])
+    torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name, neutral", [("brightness", 1.0), ("contrast", 1.0), ("saturation", 1.0), ("hue", 0.0)])
+def test_a_neutral_factor_changes_nothing(name, neutral):
+    images = random_images()
+    same = getattr(augmentation, f"adjust_{name}")(images, torch.full((len(images),), neutral))
+    torch.testing.assert_close(same, images, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_jitter_does_to_each_image_what_torchvision_does_in_that_images_order(device):
+    images = random_images()
+    factors, order = augmentation.jitter_factors(len(images), 0.8, seeded(3))
+    wanted = []
+    for image, values, turns in zip(images, factors.tolist(), order.tolist(), strict=True):
+        for turn in turns:
+            name = ("brightness", "contrast", "saturation", "hue")[turn]
+            image = getattr(TF, f"adjust_{name}")(image, values[turn])
+        wanted.append(image)
+    ours = augmentation.jitter(images.to(device), factors, order).cpu()
+    torch.testing.assert_close(ours, torch.stack(wanted), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("size", [8, 20, 32, 50])
+def test_crop_and_resize_equals_torchvisions_antialiased_resized_crop(size, device):
+    images = random_images()
+    boxes = augmentation.crop_boxes(len(images), 20, 28, (0.08, 1.0), seeded(4))
+    flipped = torch.rand(len(images), generator=seeded(5)) < 0.5
+    ours = augmentation.crop_resize_flip(images.to(device), boxes.to(device), flipped.to(device), size).cpu()
+    wanted = torch.stack(
+        [TF.resized_crop(x, *box.tolist(), [size, size], antialias=True) for x, box in zip(images, boxes, strict=True)]
+    )
+    wanted[flipped] = wanted[flipped].flip(3)
+    assert (ours - wanted).abs().max() < 2 / 255 / 100
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("width", [3, 5, 9])
+def test_blur_equals_torchvisions_with_each_images_own_sigma(width, device):
+    images = random_images()
+    sigma = 0.1 + 1.9 * torch.rand(len(images), generator=seeded(6))
+    ours = augmentation.gaussian_blur(images.to(device), sigma.to(device), width).cpu()
+    wanted = torch.stack([TF.gaussian_blur(x, [width, width], [s.item()]) for x, s in zip(images, sigma, strict=True)])
+    torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=0)
+
+
+def test_grey_is_torchvisions_grey():
+    images = random_images()
+    torch.testing.assert_close(augmentation.to_grey(images), TF.rgb_to_grayscale(images), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size, width", [(24, 3), (32, 3), (48, 5), (96, 9), (224, 23)])
+def test_the_blur_kernel_is_odd_and_about_a_tenth_of_the_side(size, width):
+    assert augmentation.blur_width(size) == width
+
+
+# Parameters ---------------------------------------------------------------------------------------------------------
+
+
+def test_boxes_have_the_law_of_torchvisions_random_resized_crop():
+    boxes = augmentation.crop_boxes(20_000, 40, 60, (0.08, 1.0), seeded(7)).double()
+    torch.manual_seed(7)
+    crop = v2.RandomResizedCrop(8)
+    drawn = [crop.make_params([torch.empty(3, 40, 60)]) for _ in range(4000)]
+    theirs = torch.tensor([[box[side] for side in ("top", "left", "height", "width")] for box in drawn]).double()
+    for column in range(4):
+        spread = theirs[:, column].std()
+        assert abs(boxes[:, column].mean() - theirs[:, column].mean()) < 5 * spread * math.sqrt(1 / 4000 + 1 / 20_000)
+        assert abs(boxes[:, column].std() / spread - 1) < 0.06
+
+
+def test_boxes_lie_inside_the_image_and_keep_area_and_ratio_up_to_rounding():
+    top, left, height, width = augmentation.crop_boxes(5000, 64, 96, (0.08, 1.0), seeded(8)).T
+    assert (top >= 0).all() and (left >= 0).all() and (top + height <= 64).all() and (left + width <= 96).all()
+    assert 0.075 < (height * width / 64 / 96).min() < 0.085 and (height * width / 64 / 96).max() > 0.85
+    assert 0.73 < (width / height).min() and (width / height).max() < 1.37
+
+
+@pytest.mark.parametrize("height, width, box", [(8, 80, [0, 34, 8, 11]), (80, 8, [34, 0, 11, 8])])
+def test_an_image_that_no_box_fits_gives_its_largest_central_box(height, width, box):
+    boxes = augmentation.crop_boxes(50, height, width, (1.0, 1.0), seeded(9))
+    assert boxes.tolist() == [box] * 50
+
+
+def test_factors_fill_their_range_and_one_image_in_five_is_left_alone():
+    factors, order = augmentation.jitter_factors(20_000, 0.5, seeded(10))
+    neutral = (factors == torch.tensor([1.0, 1.0, 1.0, 0.0])).all(dim=1)
+    changed = factors[~neutral] - torch.tensor([1.0, 1.0, 1.0, 0.0])
+    assert abs(neutral.float().mean() - 0.2) < 0.015
+    for column, reach in enumerate((0.4, 0.4, 0.4, 0.1)):
+        assert changed[:, column].abs().max() <= reach + 1e-6
+        assert abs(changed[:, column].std() / (reach / math.sqrt(3)) - 1) < 0.03
+    assert len(order.unique(dim=0)) == 24 and torch.equal(order.sort(dim=1).values, torch.arange(4).expand(20_000, 4))
+
+
+def test_factors_are_never_negative_where_the_strength_is_large():
+    factors, _ = augmentation.jitter_factors(2000, 2.0, seeded(11))
+    assert factors[:, :3].min() >= 0 and factors[:, :3].max() > 2.4
+
+
+# The recipe ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_image_of_a_batch_is_changed_in_its_own_way():
+    images = random_images(1).expand(64, -1, -1, -1)
+    views = augmentation.view(images, seeded(12), size=16, blur=True)
+    assert len(views.flatten(1).unique(dim=0)) == 64
+
+
+def test_a_view_shows_its_own_image():
+    images = torch.arange(1, 41)[:, None, None, None].expand(40, 3, 9, 9) / 50
+    views = augmentation.random_crop(images, seeded(13), 12)
+    torch.testing.assert_close(views, images[:, :, :1, :1].expand(40, 3, 12, 12), atol=1e-6, rtol=0)
+
+
+def test_half_of_the_views_are_flipped_and_a_fifth_is_grey():
+    ramp = torch.linspace(0, 1, 16).expand(4000, 1, 16, 16)
+    images = torch.cat([ramp, 0.5 * ramp, torch.zeros_like(ramp)], dim=1)
+    views = augmentation.view(images, seeded(14), size=8, strength=0.0)
+    flipped = views[:, 0, :, 0].mean(dim=1) > views[:, 0, :, -1].mean(dim=1)
+    grey = (views[:, 0] == views[:, 2]).flatten(1).all(dim=1)
+    assert abs(flipped.float().mean() - 0.5) < 0.04 and abs(grey.float().mean() - 0.2) < 0.035
+
+
+def test_half_of_the_views_are_blurred_if_wanted():
+    images = random_images(2000, 8, 8)
+    blurred = (augmentation.random_blur(images, seeded(15)) != images).flatten(1).any(dim=1)
+    assert abs(blurred.float().mean() - 0.5) < 0.06
+
+
+def test_mean_and_spread_of_views_are_those_of_torchvisions_recipe():
+    image = random_images(1, 24, 24)
+    jitter = v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8)
+    recipe = v2.Compose(
+        [v2.RandomResizedCrop(12, antialias=True), v2.RandomHorizontalFlip(), jitter, v2.RandomGrayscale(0.2)]
+    )
+    torch.manual_seed(16)
+    theirs = torch.stack([recipe(image[0]) for _ in range(800)])
+    ours = augmentation.view(image.expand(6000, -1, -1, -1), seeded(16), size=12, strength=0.5)
+    means, wanted = ours.mean(dim=(1, 2, 3)), theirs.mean(dim=(1, 2, 3))
+    assert abs(means.mean() - wanted.mean()) < 5 * wanted.std() * math.sqrt(1 / 800 + 1 / 6000)
+    assert abs(means.std() / wanted.std() - 1) < 0.15
+    assert abs(ours.std() / theirs.std() - 1) < 0.05
+
+
+@pytest.mark.parametrize("blur", [False, True])
+def test_one_seed_gives_one_pair_of_batches_and_another_seed_another(blur):
+    images = (255 * random_images()).byte()
+    two_views = augmentation.batch_views(24, blur=blur)
+    first, again, other = (torch.cat(two_views(images, seeded(seed))) for seed in (17, 17, 18))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_views_are_float32_in_range_and_differ_and_leave_the_images_alone():
+    images = (255 * random_images()).byte()
+    before = images.clone()
+    x_a, x_b = augmentation.batch_views(20, strength=1.0, blur=True)(images, seeded(19))
+    assert x_a.shape == x_b.shape == (48, 3, 20, 20) and x_a.dtype == x_b.dtype == torch.float32
+    assert min(x_a.min(), x_b.min()) >= 0 and max(x_a.max(), x_b.max()) <= 1
+    assert not torch.equal(x_a, x_b) and torch.equal(images, before)
+
+
+def test_operations_leave_their_input_alone():
+    images = random_images()
+    before = images.clone()
+    augmentation.view(images, seeded(20), size=28, strength=1.0, blur=True)
+    augmentation.distort(images, 1.0, seeded(20))
+    augmentation.random_blur(images, seeded(20))
+    assert torch.equal(images, before)
+
+
+def test_uint8_and_float_images_give_the_same_views():
+    images = (255 * random_images()).byte()
+    torch.testing.assert_close(augmentation.view(images, seeded(21)), augmentation.view(images / 255, seeded(21)))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_the_gpu_makes_the_same_views_from_a_generator_on_the_cpu():
+    images = (255 * random_images()).byte()
+    for ours, theirs in zip(
+        augmentation.batch_views(24, blur=True)(images.cuda(), seeded(22)),
+        augmentation.batch_views(24, blur=True)(images, seeded(22)),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours.cpu(), theirs, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"size": 1}, "size is 1"),
+        ({"strength": 3.0}, "strength is 3.0"),
+        ({"strength": -1.0}, "strength"),
+        ({"area": (0.5, 0.2)}, "area"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_in_a_sentence(settings, words):
+    with pytest.raises(ValueError, match=words):
+        augmentation.batch_views(**({"size": 24} | settings))
+
+
+def test_a_single_image_is_refused_with_the_mend():
+    with pytest.raises(ValueError, match=r"image\[None\]"):
+        augmentation.view(torch.zeros(3, 8, 8), seeded())
+
+
+# One image at a time --------------------------------------------------------------------------------------------------
+
+
+def test_each_image_makes_a_batch_of_a_callable_for_one_image():
+    images = (255 * random_images(6, 16, 16)).byte()
+    two_views = augmentation.each_image(augmentation.TwoViews(augmentation.simclr_transform(12)))
+    x_a, x_b = two_views(images, seeded(23))
+    again, _ = two_views(images, seeded(23))
+    assert x_a.shape == x_b.shape == (6, 3, 12, 12) and not torch.equal(x_a, x_b) and torch.equal(x_a, again)
+
+
+def test_each_image_gives_the_global_random_state_back():
+    torch.manual_seed(24)
+    before = torch.get_rng_state()
+    augmentation.each_image(augmentation.TwoViews(augmentation.color_distortion(0.5)))(
+        torch.zeros(2, 3, 8, 8, dtype=torch.uint8), seeded()
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_references_for_one_image_draw_from_torchs_global_random_state():
+    image = random_images(1)[0]
+    for transform in (augmentation.color_distortion(1.0), augmentation.simclr_transform(10, blur=True)):
+        torch.manual_seed(25)
+        first = transform(image)
+        torch.manual_seed(25)
+        assert torch.equal(first, transform(image)) and not torch.equal(first, transform(image))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda pixels: pixels,
+        lambda pixels: np.ascontiguousarray(pixels[:, :, ::-1])[:, :, ::-1],
+        lambda pixels: Image.fromarray(pixels),
+        lambda pixels: torch.tensor(pixels).permute(2, 0, 1),
+        lambda pixels: torch.tensor(pixels).permute(2, 0, 1) / 255,
+    ],
+    ids=["array", "reversed array", "PIL", "uint8 tensor", "float tensor"],
+)
+def test_two_views_hands_its_transform_the_same_tensor_for_every_kind_of_image(make):
+    pixels = np.random.default_rng(26).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    x_a, x_b = augmentation.TwoViews(lambda image: image.sub_(0.25))(make(pixels.copy()))
+    wanted = torch.tensor(pixels).permute(2, 0, 1) / 255 - 0.25
+    torch.testing.assert_close(x_a, wanted)
+    torch.testing.assert_close(x_b, wanted)
+
+
+@pytest.mark.parametrize("image", [np.zeros((5, 7), np.uint8), np.zeros((5, 7, 3)), torch.zeros(5, 7, 3)])
+def test_two_views_refuses_what_is_no_image_in_a_sentence(image):
+    with pytest.raises(ValueError, match="is wanted"):
+        augmentation.TwoViews(lambda image: image)(image)
+
+
+def test_a_dataset_gives_new_views_of_its_image_at_every_visit():
+    images = (255 * random_images(4, 8, 8)).byte()
+    dataset = augmentation.TwoViewDataset(images, lambda image: image + torch.rand(()))
+    (x_a, x_b), (again, _) = dataset[2], dataset[2]
+    offsets = (x_a - images[2] / 255).unique(), (x_b - images[2] / 255)
+    assert len(dataset) == 4 and offsets[0].std() < 1e-6 and offsets[1].std() < 1e-6
+    assert not torch.equal(x_a, x_b) and not torch.equal(x_a, again)
+
+
+# Histograms -----------------------------------------------------------------------------------------------------------
+
+
+def test_similarity_equals_numpys_histograms_pair_by_pair():
+    x_a, x_b = random_images(4, 6, 7), random_images(6, 9, 5)
+    table = augmentation.histogram_similarities(x_a, x_b)
+
+    def shares(channel):
+        return np.histogram(channel.double().numpy(), bins=32, range=(0, 1))[0] / channel.numel()
+
+    for i in range(4):
+        for j in range(6):
+            overlaps = [np.minimum(shares(a), shares(b)).sum() for a, b in zip(x_a[i], x_b[j], strict=True)]
+            assert table[i, j].item() == pytest.approx(np.mean(overlaps), abs=1e-5)
+            assert augmentation.histogram_similarity(x_a[i], x_b[j]) == pytest.approx(table[i, j].item(), abs=1e-6)
+
+
+def test_similarity_of_half_equal_pixels_is_one_half():
+    dark, light = torch.zeros(3, 4, 4), torch.ones(3, 4, 4)
+    assert augmentation.histogram_similarity(dark, torch.cat([dark, light], dim=1)) == pytest.approx(0.5)
+
+
+def test_two_crops_share_their_histogram_until_the_colours_are_distorted():
+    places = torch.arange(24)
+    slope = torch.rand(64, 3, 1, 1, generator=seeded(27)) - 0.5
+    images = (
+        0.5 + slope * 0.4 * torch.sin(places / 3) + (torch.rand(64, 3, 1, 1, generator=seeded(28)) - 0.5) * 0.6
+    ).expand(-1, -1, 24, -1)
+
+    def partners_found(distort):
+        generator = seeded(29)
+        x_a, x_b = (distort(augmentation.random_crop(images, generator, 24), generator) for _ in "ab")
+        return (augmentation.histogram_similarities(x_a, x_b).argmax(dim=1) == torch.arange(64)).float().mean()
+
+    assert partners_found(lambda x, generator: x) > 0.6
+    assert partners_found(lambda x, generator: augmentation.distort(x, 1.0, generator)) < 0.2

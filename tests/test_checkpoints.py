@@ -1,0 +1,143 @@
+"""Checkpoints: what goes in comes out, a file is whole or not there, and what cannot be read is said in a sentence."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+import torch
+from torch import nn
+
+from helpers import checkpoints, training
+from helpers.projection_head import SimCLR
+
+RECIPE = training.Recipe(hidden_dim=16, out_dim=8)
+
+
+@pytest.fixture
+def model() -> SimCLR:
+    return training.build_model(RECIPE)
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    state = {
+        "weights": torch.arange(6.0).view(2, 3),
+        "history": {"loss": [1.5, 2.5], "epochs": [{"epoch": 1}]},
+        "area": (0.2, 1.0),
+    }
+    checkpoints.save_checkpoint(tmp_path / "runs" / "a.pt", state)
+    loaded = checkpoints.load_checkpoint(str(tmp_path / "runs" / "a.pt"))
+    assert torch.equal(loaded.pop("weights"), state.pop("weights"))
+    assert loaded == state
+
+
+def test_saving_leaves_no_other_file_behind(tmp_path):
+    checkpoints.save_checkpoint(tmp_path / "a.pt", {"step": 1})
+    checkpoints.save_checkpoint(tmp_path / "a.pt", {"step": 2})
+    assert os.listdir(tmp_path) == ["a.pt"]
+    assert checkpoints.load_checkpoint(tmp_path / "a.pt") == {"step": 2}
+
+
+def test_saving_does_not_change_the_state(tmp_path):
+    state = {"step": 1}
+    checkpoints.save_checkpoint(tmp_path / "a.pt", state)
+    assert state == {"step": 1}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
+def test_a_full_disk_is_said_in_a_sentence_and_the_earlier_checkpoint_stays(tmp_path):
+    checkpoints.save_checkpoint(tmp_path / "a.pt", {"step": 1})
+    (tmp_path / f"a.pt.{os.getpid()}.part").symlink_to("/dev/full")  # every write there fails as on a full disk
+    with pytest.raises(OSError, match=r"could not be written: the disk is full .* The earlier a\.pt is intact\.$"):
+        checkpoints.save_checkpoint(tmp_path / "a.pt", {"step": 2, "weights": torch.zeros(1000)})
+    assert checkpoints.load_checkpoint(tmp_path / "a.pt") == {"step": 1}
+    assert os.listdir(tmp_path) == ["a.pt"]
+
+
+def test_a_place_that_cannot_be_written_is_said_in_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(
+        OSError, match=f"could not be written: {os.strerror(errno.ENOTDIR)}|{os.strerror(errno.EEXIST)}"
+    ):
+        checkpoints.save_checkpoint(tmp_path / "file" / "a.pt", {"step": 1})
+
+
+def test_a_process_killed_while_it_saves_again_and_again_leaves_a_whole_file(tmp_path):
+    code = (
+        "import sys, torch; from helpers.checkpoints import save_checkpoint\n"
+        "for step in range(10**6):\n"
+        "    save_checkpoint(sys.argv[1], {'step': step, 'weights': torch.full((200_000,), float(step))})\n"
+        "    print(step, flush=True)"
+    )
+    saver = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a.pt")], stdout=subprocess.PIPE, text=True)
+    for _ in range(5):
+        saver.stdout.readline()
+    saver.send_signal(signal.SIGKILL)
+    saver.wait(), saver.stdout.close()
+    loaded = checkpoints.load_checkpoint(tmp_path / "a.pt")
+    assert loaded["step"] >= 4
+    assert (loaded["weights"] == loaded["step"]).all()
+
+
+def test_a_missing_file_is_said_in_a_sentence(tmp_path):
+    with pytest.raises(ValueError, match="There is no checkpoint .* makes one"):
+        checkpoints.load_checkpoint(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_file_cut_short_is_said_in_a_sentence(tmp_path, share):
+    checkpoints.save_checkpoint(tmp_path / "a.pt", {"weights": torch.zeros(1000)})
+    whole = (tmp_path / "a.pt").read_bytes()
+    (tmp_path / "a.pt").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ValueError, match="cut short"):
+        checkpoints.load_checkpoint(tmp_path / "a.pt")
+
+
+def test_a_foreign_file_is_said_in_a_sentence(tmp_path):
+    torch.save({"model": {}}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="not a checkpoint of this course"):
+        checkpoints.load_checkpoint(tmp_path / "a.pt")
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path):
+    torch.save({"format": checkpoints.FORMAT, "model": nn.Linear(2, 2)}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+        checkpoints.load_checkpoint(tmp_path / "a.pt")
+
+
+def test_a_model_is_built_again_from_its_checkpoint(tmp_path, model):
+    checkpoints.save_checkpoint(tmp_path / "a.pt", {"model": model.state_dict(), "recipe": asdict(RECIPE)})
+    loaded, recipe = checkpoints.load_model(tmp_path / "a.pt")
+    assert same(loaded.state_dict(), model.state_dict())
+    assert recipe == asdict(RECIPE)
+    assert not loaded.training
+
+
+def test_weights_of_your_own_parts_fit_whatever_their_layers_are_called(tmp_path, model):
+    first, _, last = model.head.layers
+    head = nn.ModuleDict({"one": first, "two": last})
+    own = SimCLR(nn.Sequential(*list(model.encoder.children())[:-1], nn.Flatten()), head)
+    assert own.state_dict().keys() != model.state_dict().keys()
+    checkpoints.save_checkpoint(tmp_path / "a.pt", {"model": own.state_dict(), "recipe": asdict(RECIPE)})
+    assert same(checkpoints.load_model(tmp_path / "a.pt")[0].state_dict(), model.state_dict())
+
+
+def test_weights_of_another_architecture_are_said_in_a_sentence(tmp_path, model):
+    recipe = asdict(RECIPE)
+    for wrong, words in (({"arch": "resnet18"}, "tensors are stored"), ({"hidden_dim": 17}, "head.layers.0.weight is")):
+        checkpoints.save_checkpoint(tmp_path / "a.pt", {"model": model.state_dict(), "recipe": recipe | wrong})
+        with pytest.raises(ValueError, match=f"does not fit .*{words}"):
+            checkpoints.load_model(tmp_path / "a.pt")
+
+
+def test_a_checkpoint_without_a_model_is_said_in_a_sentence(tmp_path):
+    checkpoints.save_checkpoint(tmp_path / "a.pt", {"step": 1})
+    with pytest.raises(ValueError, match="a model needs 'model' and 'recipe'"):
+        checkpoints.load_model(tmp_path / "a.pt")

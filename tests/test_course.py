@@ -1,0 +1,100 @@
+"""Your answers: kept once they pass, found again by later notebooks, and never in the way when something is wrong."""
+
+import json
+import math
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from helpers import course, losses
+
+SETUP = "from helpers import course\nfrom helpers.checks import NotYet\nmy = course.Parts()"
+
+
+@pytest.fixture
+def yours(tmp_path, monkeypatch):
+    monkeypatch.setattr(course, "YOURS", tmp_path)
+    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+    return tmp_path
+
+
+def printed_by(cells: list[str], yours, monkeypatch, execution: str | None = None) -> list[str]:
+    """Run cells in a real kernel whose answers are kept under `yours`; what each printed."""
+    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+    if execution:
+        monkeypatch.setenv("NBGRADER_EXECUTION", execution)
+    redirect = f"from pathlib import Path\nfrom helpers import course\ncourse.YOURS = Path({json.dumps(str(yours))})"
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in [redirect, SETUP, *cells]])
+    NotebookClient(nb, timeout=120, kernel_name="python3").execute()
+    return ["".join(out.get("text", "") for out in cell.outputs if out.get("name") == "stdout") for cell in nb.cells[2:]]
+
+
+RIGHT = ["import math\nSHIFT = 1", "def twice(n):\n    return 2 * n", "def chance_loss(n):\n    return math.log(twice(n) - SHIFT)"]
+
+
+@pytest.mark.notebook
+def test_an_answer_that_passes_is_kept_with_what_it_needs_and_used_by_the_next_notebook(yours, monkeypatch):
+    first = printed_by([*RIGHT, "my.keep(chance_loss)"], yours, monkeypatch)
+    assert "yours" in first[-1]
+    second = printed_by(["print(my.chance_loss(5), my.chance_loss.__module__)", "my.table(('chance_loss',))"], yours, monkeypatch)
+    assert second[0].split() == [str(math.log(9)), "yours.chance_loss"]
+    assert second[1].split() == ["chance_loss", "yours"]
+
+
+@pytest.mark.notebook
+def test_a_wrong_or_unfinished_answer_leaves_the_reference_in_place_and_says_why(yours, monkeypatch):
+    cells = ["def chance_loss(n):\n    raise NotYet()", "my.keep(chance_loss)", "print(my.chance_loss(5))"]
+    out = printed_by(cells, yours, monkeypatch)
+    assert "reference stands in, because" in out[1] and len(out[1].strip().splitlines()) == 1
+    assert float(out[2]) == pytest.approx(math.log(9))
+    assert not list(yours.iterdir())
+
+
+@pytest.mark.notebook
+def test_a_later_wrong_attempt_does_not_lose_the_answer_that_passed(yours, monkeypatch):
+    printed_by([*RIGHT, "my.keep(chance_loss)"], yours, monkeypatch)
+    out = printed_by(["def chance_loss(n):\n    return 0.0", "my.keep(chance_loss)"], yours, monkeypatch)
+    assert "your earlier answer stands in" in out[1]
+    assert (yours / "chance_loss.py").exists()
+
+
+@pytest.mark.notebook
+def test_under_the_autograder_a_notebook_stands_alone(yours, monkeypatch):
+    printed_by([*RIGHT, "my.keep(chance_loss)"], yours, monkeypatch)
+    before = (yours / "chance_loss.py").read_bytes()
+    out = printed_by(
+        ["print(my.chance_loss.__module__)", *RIGHT, "my.keep(chance_loss)"], yours, monkeypatch, execution="autograde"
+    )
+    assert out[0].strip() == "helpers.losses"
+    assert (yours / "chance_loss.py").read_bytes() == before
+
+
+def test_a_kept_file_that_does_not_run_gives_way_to_the_reference(yours, capsys):
+    (yours / "nt_xent.py").write_text("import nothing_of_this_name\n")
+    my = course.Parts()
+    assert my.nt_xent is losses.nt_xent
+    my.table(("nt_xent",))
+    assert "does not run: ModuleNotFoundError" in capsys.readouterr().out
+
+
+def test_an_unknown_piece_is_named_together_with_those_there_are(yours):
+    with pytest.raises(AttributeError, match="no piece called 'nt_exnt'.*nt_xent"):
+        course.Parts().nt_exnt
+
+
+def test_every_piece_has_a_check_and_a_reference():
+    from helpers import checks
+    from helpers.checks.core import snake_case
+
+    for name in course.PIECES:
+        assert callable(course.Parts().reference(name))
+        assert callable(getattr(checks, f"check_{snake_case(name)}"))
+
+
+def test_quick_is_off_for_a_learner_and_on_under_validate(monkeypatch):
+    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+    monkeypatch.delenv("COURSE_QUICK", raising=False)
+    assert not course.quick()
+    monkeypatch.setenv("NBGRADER_EXECUTION", "validate")
+    assert course.quick()

@@ -1,0 +1,150 @@
+"""The encoder f: its parts, its sizes, and that building one changes nothing else."""
+
+import copy
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from helpers import encoder
+
+PAPER = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet200")
+
+
+def parameters(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def build_without_values(arch: str, small_images: bool) -> tuple[nn.Module, int]:
+    with torch.device("meta"):
+        return encoder.build_encoder(arch, small_images)
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet34", "resnet50", "resnet101"])
+def test_an_imagenet_encoder_is_torchvisions_network_without_its_last_layer(arch):
+    with torch.device("meta"):
+        known = getattr(torchvision.models, arch)()
+    wanted = {name: value.shape for name, value in known.state_dict().items() if not name.startswith("fc.")}
+    built, _ = build_without_values(arch, False)
+    assert {name: value.shape for name, value in built.state_dict().items()} == wanted
+
+
+def test_resnet200_has_three_twenty_four_thirty_six_and_three_bottleneck_blocks():
+    net, _ = build_without_values("resnet200", False)
+    assert [len(getattr(net, f"layer{stage}")) for stage in (1, 2, 3, 4)] == [3, 24, 36, 3]
+    assert sum(isinstance(m, nn.Conv2d) for m in net.modules()) == 1 + 3 * 66 + 4  # stem, blocks, four ways around
+
+
+@pytest.mark.parametrize("arch, wide", [*zip(PAPER, [512, 512, 2048, 2048, 2048], strict=True), ("resnet8", 128)])
+@pytest.mark.parametrize("small_images", [True, False])
+def test_h_has_feature_dim_columns(arch, wide, small_images):
+    net, feature_dim = build_without_values(arch, small_images)
+    h = net.eval()(torch.empty(2, 3, 40, 40, device="meta"))
+    assert feature_dim == wide and h.shape == (2, wide)
+
+
+def test_h_is_the_average_of_the_last_feature_map_and_never_negative():
+    net, _ = encoder.build_encoder("resnet8", True)
+    maps = []
+    net.layer4.register_forward_hook(lambda _, __, output: maps.append(output))
+    h = net.eval()(torch.rand(3, 3, 32, 32))
+    torch.testing.assert_close(h, maps[0].mean(dim=(2, 3)))
+    assert (h >= 0).all()
+
+
+def test_every_parameter_of_a_small_encoder_gets_a_gradient():
+    net, _ = encoder.build_encoder("resnet8", True)
+    net(torch.rand(4, 3, 32, 32)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in net.parameters())
+
+
+def test_resnet8_starts_with_activations_of_ordinary_size():
+    net, _ = encoder.build_encoder("resnet8", True)
+    h = net(torch.rand(32, 3, 32, 32))
+    assert h.isfinite().all() and 0.05 < h.std() < 5
+
+
+@pytest.mark.parametrize("arch", ["resnet8", "resnet18"])
+def test_the_small_stem_leaves_the_resnet_it_was_given_alone(arch):
+    net = encoder.resnet(arch)
+    before, modules = copy.deepcopy(net.state_dict()), [type(m) for m in net.modules()]
+    small = encoder.small_image_stem(net)
+    assert [type(m) for m in net.modules()] == modules
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert small is not net and not {id(p) for p in small.parameters()} & {id(p) for p in net.parameters()}
+
+
+def test_the_small_stem_replaces_one_convolution_and_the_max_pool_only():
+    net = encoder.resnet("resnet8")
+    small = encoder.small_image_stem(net)
+    conv = small.conv1
+    assert (conv.kernel_size, conv.stride, conv.padding, conv.bias) == ((3, 3), (1, 1), (1, 1), None)
+    assert conv.out_channels == net.conv1.out_channels
+    assert isinstance(small.maxpool, nn.Identity)
+    old, new = net.state_dict(), small.state_dict()
+    assert [name for name in old if not torch.equal(old[name], new[name])] == ["conv1.weight"]
+
+
+@pytest.mark.parametrize("small_images", [True, False])
+@pytest.mark.parametrize("image_size", [1, 7, 32, 33, 64, 97])
+def test_feature_map_sizes_are_what_a_real_network_makes(image_size, small_images):
+    net, _ = build_without_values("resnet18", small_images)
+    seen = []
+    for part in (net.maxpool, net.layer1, net.layer2, net.layer3, net.layer4):
+        part.register_forward_hook(lambda _, __, output: seen.append(output.shape[-1]))
+    net.eval()(torch.empty(1, 3, image_size, image_size, device="meta"))
+    assert encoder.feature_map_sizes(image_size, small_images) == seen
+
+
+def test_feature_map_sizes_refuses_an_image_without_pixels():
+    with pytest.raises(ValueError, match="at least 1 pixel"):
+        encoder.feature_map_sizes(0, True)
+
+
+@pytest.mark.parametrize("build", [encoder.resnet, lambda arch: encoder.build_encoder(arch, True)])
+def test_an_unknown_name_is_refused_with_the_names_there_are(build):
+    with pytest.raises(ValueError, match="'resnet19'.*resnet8, resnet18, resnet34, resnet50, resnet101, resnet200"):
+        build("resnet19")
+
+
+def test_one_seed_gives_one_encoder_and_another_seed_another():
+    def weights(seed):
+        torch.manual_seed(seed)
+        return encoder.build_encoder("resnet8", True)[0].state_dict()
+
+    first, same, other = weights(3), weights(3), weights(4)
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert not torch.equal(first["conv1.weight"], other["conv1.weight"])
+
+
+def test_multiply_adds_of_one_convolution_and_one_linear_layer_match_the_count_by_hand():
+    net = nn.Sequential(nn.Conv2d(3, 5, 3, stride=2, padding=1), nn.Flatten(), nn.Linear(5 * 4 * 4, 7))
+    assert encoder.multiply_adds(net, 8) == 4 * 4 * 5 * (3 * 3 * 3) + 80 * 7
+
+
+def test_multiply_adds_counts_a_grouped_convolution_by_its_group():
+    net = nn.Conv2d(3, 6, 1, groups=3)
+    assert encoder.multiply_adds(net, 4) == 4 * 4 * 6 * 1
+
+
+def test_multiply_adds_leaves_mode_statistics_and_hooks_as_they_were():
+    net, _ = encoder.build_encoder("resnet8", True)
+    net.train()
+    net.layer2.eval()
+    modes, before = [m.training for m in net.modules()], copy.deepcopy(net.state_dict())
+    encoder.multiply_adds(net, 16)
+    assert [m.training for m in net.modules()] == modes
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert not any(m._forward_hooks for m in net.modules())
+
+
+def test_more_than_half_of_resnet18_is_idle_on_small_images_with_the_imagenet_stem_and_nothing_with_the_small_one():
+    """What notebook 02 says, worked out from the kernels: 5 of 9 weights in one convolution, 8 of 9 in three."""
+    idle = 5 * 256 * 512 + 3 * 8 * 512 * 512
+    for small_images, wanted in ((False, idle), (True, 0)):
+        net, _ = encoder.build_encoder("resnet18", small_images)
+        net(torch.rand(16, 3, 32, 32)).sum().backward()
+        counted = sum(int((p.grad == 0).sum()) for p in net.layer4.parameters())
+        assert abs(counted - wanted) < 0.01 * idle  # a unit that no image switches on adds a few
+    assert idle / parameters(net) > 0.5

@@ -1,0 +1,385 @@
+"""The reference measures against independent oracles, their errors, and the command line."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from helpers import checkpoints, evaluation
+from helpers.encoder import build_encoder
+from helpers.projection_head import ProjectionHead, SimCLR
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def images(generator):
+    return torch.randint(256, (11, 3, 8, 8), generator=generator, dtype=torch.uint8)
+
+
+@pytest.fixture
+def encoder(generator):
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Flatten(), nn.Dropout(0.5))
+    for weight in network.parameters():
+        weight.data.normal_(generator=generator)
+    return network
+
+
+# extract_features
+
+
+def test_features_do_not_depend_on_the_batch_size(encoder, images):
+    whole = evaluation.extract_features(encoder, images, batch_size=11)
+    assert torch.allclose(evaluation.extract_features(encoder, images, batch_size=4), whole, atol=1e-5)
+
+
+def test_features_of_uint8_images_are_those_of_floats_in_0_to_1(encoder, images):
+    assert torch.equal(evaluation.extract_features(encoder, images), evaluation.extract_features(encoder, images / 255))
+
+
+def test_row_i_of_the_features_is_image_i(images):
+    assert torch.equal(evaluation.extract_features(nn.Flatten(), images, batch_size=3), images.flatten(1) / 255)
+
+
+def test_features_are_float32_without_a_gradient(encoder, images):
+    h = evaluation.extract_features(encoder, images)
+    assert (h.dtype, h.requires_grad, h.device.type) == (torch.float32, False, "cpu")
+
+
+def test_every_part_of_the_encoder_is_back_in_its_mode(encoder, images):
+    encoder.train()
+    encoder[1].eval()  # a frozen batch-norm inside a network in train mode
+    evaluation.extract_features(encoder, images)
+    assert [part.training for part in encoder] == [True, False, True, True]
+
+
+def test_the_mode_is_restored_when_the_encoder_fails(encoder):
+    encoder.train()
+    with pytest.raises(RuntimeError):
+        evaluation.extract_features(encoder, torch.zeros(2, 4, 8, 8))
+    assert encoder.training
+
+
+def test_the_encoder_is_left_as_it_was(encoder, images):
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    evaluation.extract_features(encoder.train(), images)
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "shape, batch_size, words", [((0, 3, 8, 8), 4, "M >= 1"), ((3, 8, 8), 4, "M >= 1"), ((2, 3, 8, 8), 0, "batch_size")]
+)
+def test_features_of_impossible_input_are_refused_with_a_sentence(encoder, shape, batch_size, words):
+    with pytest.raises(ValueError, match=words):
+        evaluation.extract_features(encoder, torch.zeros(shape), batch_size)
+
+
+# k-NN
+
+
+def slow_knn(bank_h, bank_y, query_h, k, temperature):
+    """One query at a time in numpy, from the definition."""
+    bank, found = bank_h.double().numpy(), []
+    for query in query_h.double().numpy():
+        cosine = bank @ query / (np.linalg.norm(bank, axis=1) * np.linalg.norm(query))
+        votes = {}
+        for row in np.argsort(-cosine)[:k]:
+            votes[int(bank_y[row])] = votes.get(int(bank_y[row]), 0) + math.exp(cosine[row] / temperature)
+        found.append(max(votes, key=votes.get))
+    return torch.tensor(found)
+
+
+@pytest.mark.parametrize("k, temperature", [(1, 0.1), (7, 0.1), (20, 0.07), (50, 1.0)])
+def test_knn_is_the_weighted_vote_one_query_at_a_time(generator, k, temperature):
+    bank_h, query_h = torch.randn(50, 6, generator=generator), torch.randn(300, 6, generator=generator)
+    bank_y = torch.randint(4, (50,), generator=generator)
+    wanted = slow_knn(bank_h, bank_y, query_h, k, temperature)
+    assert torch.equal(evaluation.knn_predict(bank_h, bank_y, query_h, k, temperature), wanted)
+
+
+def test_knn_finds_each_image_in_a_bank_that_holds_it(generator):
+    h, y = torch.randn(40, 6, generator=generator), torch.randint(5, (40,), generator=generator)
+    assert evaluation.knn_accuracy(h, y, 3 * h, y, k=1) == 1
+
+
+def test_knn_does_not_overflow_at_a_tiny_temperature(generator):
+    h, y = torch.randn(40, 6, generator=generator), torch.randint(5, (40,), generator=generator)
+    assert evaluation.knn_accuracy(h, y, h, y, k=20, temperature=1e-4) == 1
+
+
+def test_nearest_neighbours_do_not_depend_on_the_chunk(generator):
+    bank, query = torch.randn(30, 4, generator=generator), torch.randn(23, 4, generator=generator)
+    assert torch.equal(
+        evaluation.nearest_neighbours(bank, query, 5, chunk=4)[1], evaluation.nearest_neighbours(bank, query, 5)[1]
+    )
+
+
+def test_equal_votes_go_to_the_smaller_label():
+    bank_h = torch.tensor([[3.0, 4.0], [3.0, -4.0]])
+    for labels in ([2, 1], [1, 2]):
+        assert evaluation.knn_predict(bank_h, torch.tensor(labels), torch.tensor([[1.0, 0.0]]), k=2).item() == 1
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"k": 11}, "k must be between 1 and the bank's 10"),
+        ({"k": 0}, "k must be between 1"),
+        ({"temperature": 0}, "temperature must be above 0"),
+        ({"bank_y": torch.zeros(9, dtype=torch.int64)}, "one label a row"),
+        ({"query_y": torch.zeros(3, dtype=torch.int64)}, "one label a row"),
+        ({"query_h": torch.ones(4, 5)}, "use one encoder for both"),
+        ({"bank_h": torch.full((10, 3), float("nan"))}, "NaN or infinity"),
+        ({"query_h": torch.full((4, 3), float("inf"))}, "NaN or infinity"),
+    ],
+)
+def test_knn_refuses_impossible_input_with_a_sentence(changes, words):
+    sizes = {"bank_h": (10, 3), "query_h": (4, 3)}
+    arguments = {name: torch.ones(size) for name, size in sizes.items()}
+    arguments |= {"bank_y": torch.zeros(10, dtype=torch.int64), "query_y": torch.zeros(4, dtype=torch.int64), "k": 3}
+    with pytest.raises(ValueError, match=words):
+        evaluation.knn_accuracy(**(arguments | changes))
+
+
+# linear probe, factors
+
+
+def test_the_probe_finds_classes_that_planes_tell_apart(generator):
+    y = torch.arange(90) % 3
+    h = torch.randn(90, 5, generator=generator) + 8 * torch.eye(5)[y]
+    assert evaluation.linear_probe(h[:60], y[:60], h[60:], y[60:]) == 1
+
+
+def test_the_probe_cannot_learn_labels_that_are_noise(generator):
+    h, y = torch.randn(1200, 5, generator=generator), torch.randint(2, (1200,), generator=generator)
+    assert abs(evaluation.linear_probe(h[:200], y[:200], h[200:], y[200:]) - 0.5) < 5 * 0.5 / 1000**0.5
+
+
+def test_the_probe_does_not_see_the_test_rows(generator):
+    y = torch.arange(60) % 2
+    h = torch.randn(60, 4, generator=generator) + 6 * y[:, None]
+    alone = [evaluation.linear_probe(h, y, row[None], label[None]) for row, label in zip(h, y, strict=True)]
+    assert evaluation.linear_probe(h, y, h, y) == pytest.approx(sum(alone) / 60)
+
+
+def test_the_probe_refuses_nan_and_labels_that_do_not_match():
+    h, y = torch.ones(4, 2), torch.tensor([0, 1, 0, 1])
+    with pytest.raises(ValueError, match="NaN"):
+        evaluation.linear_probe(h / 0 * 0, y, h, y)
+    with pytest.raises(ValueError, match="one label a row"):
+        evaluation.linear_probe(h, y[:3], h, y)
+
+
+def test_a_factor_that_is_a_linear_map_of_h_has_r2_1_and_noise_has_none(generator):
+    h, noise = torch.randn(400, 6, generator=generator), torch.randn(400, generator=generator)
+    read = h @ torch.randn(6, 2, generator=generator)
+    assert evaluation.factor_r2(h[:200], read[:200], h[200:], read[200:]) > 0.99
+    assert evaluation.factor_r2(h[:200], noise[:200], h[200:], noise[200:]) < 0.1
+
+
+def test_almost_a_whole_turn_is_next_to_no_turn():
+    points = evaluation.on_circle(torch.tensor([0.0, 0.999, 0.5]))
+    assert (points[0] - points[1]).norm() < 0.01
+    assert torch.allclose(points[2], torch.tensor([-1.0, 0.0]), atol=1e-6)
+
+
+# alignment and uniformity
+
+
+def test_alignment_is_2_minus_twice_the_mean_cosine(generator):
+    z_a, z_b = torch.randn(2, 30, 5, generator=generator, dtype=torch.float64)
+    cosine = nn.functional.cosine_similarity(z_a, z_b)
+    assert evaluation.alignment(z_a, z_b).item() == pytest.approx((2 - 2 * cosine).mean().item())
+
+
+def test_uniformity_is_the_log_of_the_mean_kernel_over_distinct_pairs(generator):
+    z = torch.randn(9, 4, generator=generator, dtype=torch.float64)
+    u = (z / z.norm(dim=1, keepdim=True)).numpy()
+    kernel = [math.exp(-2 * ((u[i] - u[j]) ** 2).sum()) for i in range(9) for j in range(9) if i != j]
+    assert evaluation.uniformity(z).item() == pytest.approx(math.log(sum(kernel) / len(kernel)))
+
+
+def test_equal_rows_are_aligned_and_not_uniform():
+    z = torch.ones(5, 3)
+    assert evaluation.alignment(z, 2 * z).item() == 0
+    assert evaluation.uniformity(z).item() == 0
+
+
+def test_alignment_and_uniformity_refuse_impossible_input_with_a_sentence():
+    with pytest.raises(ValueError, match="one shape"):
+        evaluation.alignment(torch.ones(3, 2), torch.ones(2, 2))
+    with pytest.raises(ValueError, match="at least two rows"):
+        evaluation.uniformity(torch.ones(1, 2))
+    with pytest.raises(ValueError, match="NaN"):
+        evaluation.uniformity(torch.full((3, 2), float("nan")))
+
+
+# controls
+
+
+def test_chance_is_the_share_of_the_most_frequent_train_class():
+    assert evaluation.chance(torch.tensor([2, 2, 1, 0]), torch.tensor([0, 1, 2, 2])) == 0.5
+
+
+def test_a_random_encoder_depends_on_its_seed_alone():
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first, again, other = (evaluation.random_encoder("resnet8", True, seed) for seed in (3, 3, 4))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(first.conv1.weight, again.conv1.weight)
+    assert not torch.equal(first.conv1.weight, other.conv1.weight)
+
+
+def test_each_image_is_shifted_and_flipped_in_its_own_way(generator):
+    picture = torch.arange(3 * 12 * 12).reshape(1, 3, 12, 12).repeat(40, 1, 1, 1)
+    moved = evaluation.shift_and_flip(picture, generator)
+    assert moved.shape == picture.shape
+    assert len({tuple(image.flatten().tolist()) for image in moved}) > 20
+
+
+def test_a_shifted_image_is_the_image_moved_with_its_edges_repeated(generator):
+    row = torch.arange(8)
+    picture = row.repeat(30, 3, 8, 1)  # every row reads 0 .. 7
+    for image in evaluation.shift_and_flip(picture, generator, most=3):
+        steps = {(row + right).clamp(0, 7).tolist().__str__() for right in range(-3, 4)}
+        steps |= {str(eval(text)[::-1]) for text in steps}
+        assert str(image[0, 0].tolist()) in steps
+
+
+def test_a_classifier_fitted_with_labels_learns_them_and_leaves_the_encoder_alone(generator):
+    y = torch.arange(60) % 2
+    images = (torch.rand(60, 3, 16, 16, generator=generator) * 100 + 150 * y[:, None, None, None]).to(torch.uint8)
+    encoder = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    for weight in encoder.parameters():
+        weight.data.normal_(0, 0.3, generator=generator)
+    before = encoder[0].weight.clone()
+    classifier = evaluation.fit_classifier(encoder, images, y, num_classes=2, steps=60, base_lr=0.02)
+    assert evaluation.accuracy(classifier, images, y) > 0.95
+    assert torch.equal(encoder[0].weight, before)
+    assert not classifier.training
+
+
+def test_a_fitted_classifier_depends_on_its_seed_alone(generator, images, encoder):
+    y = torch.arange(11) % 3
+    fits = [evaluation.fit_classifier(encoder[:3], images, y, 3, steps=3, seed=seed)[1].weight for seed in (5, 5, 6)]
+    assert torch.equal(fits[0], fits[1]) and not torch.equal(fits[0], fits[2])
+
+
+# maps
+
+
+def test_a_map_keeps_two_far_groups_apart(generator):
+    h = torch.randn(60, 10, generator=generator) + 20 * torch.eye(10)[torch.arange(60) % 2]
+    points = evaluation.project(h, "t-SNE")
+    assert points.shape == (60, 2) and points.min() == 0 and points.max() == 1
+    nearest = torch.cdist(points, points).fill_diagonal_(9).argmin(dim=1)
+    assert (nearest % 2 == torch.arange(60) % 2).all()
+
+
+def test_an_unknown_map_is_refused_with_a_sentence():
+    with pytest.raises(ValueError, match="t-SNE"):
+        evaluation.project(torch.ones(20, 3), "PCA")
+
+
+# the encoder that comes with the course
+
+
+def test_the_encoder_that_comes_with_the_course_is_the_one_its_results_file_tells_of():
+    told = json.loads((ROOT / "data/results/encoder.json").read_text(encoding="utf-8"))
+    _, recipe = checkpoints.load_model(ROOT / "data/encoder.pt")
+    assert json.loads(json.dumps(recipe)) == told["recipe"]
+    assert (ROOT / "data/encoder.pt").stat().st_size < 1_000_000
+
+
+def test_the_encoder_that_comes_with_the_course_beats_its_controls():
+    rows = json.loads((ROOT / "data/results/encoder.json").read_text(encoding="utf-8"))["test_accuracy"]
+    for control in ("chance", "pixels, 16 × 16", "random encoder, h"):
+        for measure in ("knn", "probe"):
+            assert rows["this checkpoint, h"][measure] > rows[control][measure], (control, measure)
+
+
+# the command line
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    torch.manual_seed(0)
+    encoder, feature_dim = build_encoder("resnet8", small_images=True)
+    recipe = {"arch": "resnet8", "small_images": True, "hidden_dim": 16, "out_dim": 8}
+    model = SimCLR(encoder, ProjectionHead(feature_dim, 16, 8))
+    checkpoints.save_checkpoint(tmp_path / "checkpoint.pt", {"model": model.state_dict(), "recipe": recipe})
+    return tmp_path / "checkpoint.pt"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes, dark and light, 24 pictures each; and two pictures without a class."""
+    from PIL import Image
+
+    numbers = np.random.default_rng(0)
+    for label, name in enumerate(("dark", "light")):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for index in range(24):
+            pixels = numbers.integers(100, size=(32, 32, 3)) + 150 * label
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "own" / name / f"{index:02}.png")
+    (tmp_path / "loose").mkdir()
+    for index in range(10):
+        Image.new("RGB", (32, 32), (20 * index, 0, 0)).save(tmp_path / "loose" / f"{index}.png")
+    return tmp_path
+
+
+def test_the_command_line_prints_every_control_and_h_and_z(checkpoint, folder, capsys):
+    exit_code = evaluation.main([str(checkpoint), "--data", f"folder:{folder / 'own'}", "--supervised", "1"])
+    printed = capsys.readouterr().out
+    assert exit_code == 0
+    for name in (
+        "chance",
+        "pixels, 16 × 16",
+        "random encoder, h",
+        "this checkpoint, z",
+        "this checkpoint, h",
+        "supervised from scratch",
+    ):
+        assert name in printed
+    assert "100.0%" in next(line for line in printed.splitlines() if line.startswith("pixels"))
+
+
+@pytest.mark.parametrize(
+    "file, images, words",
+    [
+        ("missing.pt", "shapes", "There is no checkpoint"),
+        ("short.pt", "shapes", "cut short"),
+        ("foreign.pt", "shapes", "not a checkpoint of this course"),
+        ("checkpoint.pt", "folder:loose", "no labels"),
+        ("checkpoint.pt", "nowhere", "There is no data set"),
+    ],
+)
+def test_the_command_line_says_in_one_sentence_what_is_wrong(
+    file, images, words, checkpoint, folder, capsys, monkeypatch
+):
+    monkeypatch.chdir(folder)
+    whole = checkpoint.read_bytes()
+    (folder / "short.pt").write_bytes(whole[: len(whole) // 2])
+    torch.save({"weights": torch.ones(3)}, folder / "foreign.pt")
+    exit_code = evaluation.main([file, "--data", images])
+    told = capsys.readouterr().err
+    assert exit_code == 1
+    assert words in told and len(told.strip().splitlines()) == 1
+
+
+def test_the_module_runs_from_the_command_line(tmp_path):
+    command = [sys.executable, "-m", "helpers.evaluation", str(tmp_path / "missing.pt")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "There is no checkpoint" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,161 @@
+"""The grader, through the real nbgrader: one class is graded once, every test looks at its table and feedback."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from grading.build import ASSIGNMENT, NOTEBOOKS, SOURCE, instructor_notebook
+from grading.grade import STUB, graft
+from helpers import checks
+
+POINTS = {exercise: points for notebook in checks.POINTS.values() for exercise, points in notebook.items()}
+ONE_AT_A_TIME = [(stem, exercise) for stem, exercises in checks.POINTS.items() for exercise in exercises]
+
+
+def released(stem: str):
+    return nbformat.read(NOTEBOOKS / f"{stem}.ipynb", as_version=4)
+
+
+def answered(stem: str, *exercises: str):
+    """The released notebook with the reference answers of these exercises filled in."""
+    nb = released(stem)
+    solutions = {cell.id: cell.source for cell in instructor_notebook(SOURCE / f"{stem}.py").cells}
+    for cell in nb.cells:
+        if cell.id in exercises:
+            cell.source = solutions[cell.id]
+    return nb
+
+
+def hand_in(folder: Path, student: str, stem: str, nb) -> None:
+    path = folder / "submitted" / student / ASSIGNMENT / f"{stem}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(nb, encoding="utf-8") if isinstance(nb, str) else nbformat.write(nb, path)
+
+
+def cell_of(nb, name: str):
+    return next(cell for cell in nb.cells if cell.id == name)
+
+
+def honest_but_untidy():
+    """Right answers with a helper cell of one's own, a deleted check, a copied cell, a warning, a progress bar."""
+    nb = answered("04_contrastive_loss", "chance_loss", "positive_index")
+    answer = cell_of(nb, "chance_loss")
+    answer.source = "def chance_loss(n):\n    return my_own_log(2 * n - 1)"
+    own = nbformat.v4.new_code_cell(
+        "import math, sys, warnings\n"
+        "def my_own_log(x):\n    warnings.warn('careful')\n    print('50%', file=sys.stderr)\n    return math.log(x)"
+    )
+    nb.cells.insert(nb.cells.index(answer), own)
+    nb.cells.remove(cell_of(nb, "chance_loss_check"))
+    copied = nbformat.from_dict(cell_of(nb, "positive_index"))
+    copied.id = "copied"
+    nb.cells.insert(nb.cells.index(cell_of(nb, "positive_index")), copied)
+    return nb
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """A class, graded by the command an instructor types: {student: row}, the folder, what was printed."""
+    folder = tmp_path_factory.mktemp("class")
+    for stem in checks.POINTS:
+        hand_in(folder, "reference", stem, answered(stem, *checks.POINTS[stem]))
+        hand_in(folder, "untouched", stem, released(stem))
+    for stem, exercise in ONE_AT_A_TIME:
+        hand_in(folder, f"only-{exercise}", stem, answered(stem, exercise))
+    hand_in(folder, "untidy", "04_contrastive_loss", honest_but_untidy())
+    wrong = answered("04_contrastive_loss")
+    cell_of(wrong, "chance_loss").source = "import math\n\n\ndef chance_loss(n):\n    return math.log(2 * n)"
+    hand_in(folder, "wrong", "04_contrastive_loss", wrong)
+    hand_in(folder, "unreadable", "04_contrastive_loss", '{"cells": [')
+    (folder / "submitted" / "nothing").mkdir()
+    run = subprocess.run(
+        [sys.executable, "-m", "grading.grade", "--folder", str(folder)], capture_output=True, text=True, cwd=NOTEBOOKS.parent
+    )
+    assert (folder / "grades.csv").exists(), run.stdout + run.stderr
+    with open(folder / "grades.csv", encoding="utf-8") as file:
+        rows = {row["student"]: row for row in csv.DictReader(file)}
+    return rows, folder, run
+
+
+def earned(row: dict) -> dict[str, float]:
+    return {exercise: float(row[exercise]) for exercise in POINTS if float(row[exercise])}
+
+
+@pytest.mark.notebook
+def test_the_reference_answers_earn_100_of_100(graded):
+    assert earned(graded[0]["reference"]) == POINTS
+    assert float(graded[0]["reference"]["total"]) == float(graded[0]["reference"]["of"]) == 100
+
+
+@pytest.mark.notebook
+def test_the_untouched_release_earns_nothing(graded):
+    assert float(graded[0]["untouched"]["total"]) == 0
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("exercise", POINTS)
+def test_each_exercise_answered_alone_earns_exactly_its_points(graded, exercise):
+    assert earned(graded[0][f"only-{exercise}"]) == {exercise: POINTS[exercise]}
+
+
+@pytest.mark.notebook
+def test_helper_cells_deleted_checks_copies_and_stderr_cost_an_honest_student_nothing(graded):
+    assert earned(graded[0]["untidy"]) == {"chance_loss": POINTS["chance_loss"], "positive_index": POINTS["positive_index"]}
+
+
+@pytest.mark.notebook
+def test_everybody_gets_a_row_and_a_reason_where_something_is_missing(graded):
+    assert set(graded[0]) == {path.name for path in (graded[1] / "submitted").iterdir()}
+    assert "04_contrastive_loss.ipynb cannot be read" in graded[0]["unreadable"]["note"]
+    assert "01_augmentation.ipynb is missing" in graded[0]["nothing"]["note"]
+    assert graded[0]["reference"]["note"] == ""
+
+
+@pytest.mark.notebook
+def test_the_command_fails_and_prints_no_traceback_when_a_submission_has_problems(graded):
+    assert graded[2].returncode == 1
+    assert "Traceback" not in graded[2].stdout + graded[2].stderr
+
+
+@pytest.mark.notebook
+def test_feedback_shows_points_and_the_diagnosis_but_no_hidden_test(graded):
+    page = (graded[1] / "feedback" / "wrong" / "04_contrastive_loss.html").read_text(encoding="utf-8")
+    assert "Score:" in page and "itself" in page  # the diagnosis names the anchor itself
+    hidden = cell_of(instructor_notebook(SOURCE / "04_contrastive_loss.py"), "chance_loss_hidden").source
+    for line in hidden.splitlines()[2:-1]:
+        assert line.split("(")[0].strip() not in ("",) and line not in page
+
+
+def test_an_answer_replaces_only_its_own_stub():
+    nb = graft(released("04_contrastive_loss"), answered("04_contrastive_loss", "nt_xent"))
+    assert STUB not in cell_of(nb, "nt_xent").source
+    assert STUB in cell_of(nb, "sup_con").source
+
+
+def test_tags_metadata_and_outputs_of_a_submission_are_left_behind():
+    submitted = answered("04_contrastive_loss", "nt_xent")
+    cell_of(submitted, "nt_xent_check").metadata["tags"] = ["skip-execution"]
+    cell_of(submitted, "nt_xent_check").source = "pass"
+    cell_of(submitted, "nt_xent").metadata["nbgrader"]["points"] = 100
+    nb = graft(released("04_contrastive_loss"), submitted)
+    assert cell_of(nb, "nt_xent_check") == cell_of(released("04_contrastive_loss"), "nt_xent_check")
+    assert cell_of(nb, "nt_xent").metadata == cell_of(released("04_contrastive_loss"), "nt_xent").metadata
+
+
+def test_of_two_copies_of_an_answer_the_filled_one_counts():
+    submitted = answered("04_contrastive_loss", "nt_xent")
+    stub = nbformat.from_dict(cell_of(released("04_contrastive_loss"), "nt_xent"))
+    stub.id = "copy"
+    submitted.cells.append(stub)
+    assert STUB not in cell_of(graft(released("04_contrastive_loss"), submitted), "nt_xent").source
+
+
+def test_an_empty_class_is_one_sentence(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-m", "grading.grade", "--folder", str(tmp_path)], capture_output=True, text=True, cwd=NOTEBOOKS.parent
+    )
+    assert run.returncode == 1 and "nobody to grade" in run.stderr and "Traceback" not in run.stderr

@@ -1,0 +1,71 @@
+"""Setting up: what happens on a machine that lacks something, and that the README tells the truth about the commands."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "data" / "README.md"]
+
+
+def setup(tmp_path: Path, python: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        ["sh", "grading/setup.sh"], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        env={"PATH": "/usr/bin:/bin", "PYTHON": python, "VENV": str(tmp_path / "venv")},
+    )  # fmt: skip
+
+
+def test_setup_without_a_python_that_fits_is_one_sentence_with_the_mend(tmp_path):
+    run = setup(tmp_path, "no-such-python")
+    assert run.returncode == 1 and not (tmp_path / "venv").exists()
+    assert "make lab PYTHON=" in run.stderr and "no-such-python" in run.stderr
+
+
+def test_setup_refuses_a_python_that_is_too_old(tmp_path):
+    old = tmp_path / "python3"
+    old.write_text("#!/bin/sh\nexit 1\n")  # what a check of the version answers on an old Python
+    old.chmod(0o755)
+    assert setup(tmp_path, str(old)).returncode == 1
+
+
+def test_the_environment_has_the_courses_jupyter_settings():
+    config = Path(sys.prefix) / "etc" / "jupyter"
+    if not (config / "nbgrader_config.py").exists():
+        pytest.skip("settings not installed here: python -m grading.lab_settings")
+    page = json.loads((config / "labconfig" / "page_config.json").read_text())
+    assert page["disabledExtensions"]["@jupyter/nbgrader:formgrader"] is True
+    assert (config / "nbgrader_config.py").read_text() == (ROOT / "grading" / "nbgrader_config.py").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_inside_the_repository_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_every_make_target_the_readme_names_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    named = set(re.findall(r"make ([a-z]+)(?:`| *#| PORT| *$)", (ROOT / "README.md").read_text(), flags=re.M))
+    assert named and named <= targets
+
+
+def test_every_command_the_readme_names_can_say_what_it_does():
+    for module in set(re.findall(r"python -m ((?:helpers|data|grading)\.\w+)", (ROOT / "README.md").read_text())):
+        assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
+
+
+def test_results_files_say_where_they_come_from():
+    results = sorted((ROOT / "data" / "results").glob("*.json"))
+    assert results
+    for path in results:
+        assert {"command", "seed", "versions", "machine", "date"} <= json.loads(path.read_text()).keys(), path.name
+
+
+def test_the_readme_tells_of_every_results_file():
+    for path in (ROOT / "data" / "results").glob("*.json"):
+        assert path.name in (ROOT / "README.md").read_text(), path.name

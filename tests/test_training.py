@@ -1,0 +1,383 @@
+"""Pretraining: the schedule, a step, the loop, stopping and going on, the machine, and the command line."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, asdict, replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from helpers import augmentation, checkpoints, data, losses, machine, shapes, training, widgets
+
+ROOT = Path(__file__).parent.parent
+RECIPE = training.Recipe(small_images=True, view_size=8, epochs=3, batch_size=8, hidden_dim=16, out_dim=8)
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randint(0, 256, (27, 3, 12, 12), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
+
+
+def pretrain(images, recipe=RECIPE, **more):
+    model = training.build_model(recipe)
+    return model, training.pretrain(model, images, training.views_of(recipe), recipe, **more)
+
+
+def same_weights(one, other) -> bool:
+    a, b = one.state_dict(), other.state_dict()
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+# warmup_cosine, train_step
+
+
+def test_the_schedule_climbs_in_a_line_stands_at_its_peak_and_falls_to_zero():
+    rates = [training.warmup_cosine(step, 30, 5, 0.2) for step in range(31)]
+    assert rates[:5] == pytest.approx([0.04, 0.08, 0.12, 0.16, 0.2])
+    assert rates[5] == 0.2 and rates[30] == pytest.approx(0)
+    assert all(later <= earlier for earlier, later in zip(rates[5:], rates[6:], strict=False))
+
+
+def test_the_middle_of_the_cosine_is_half_the_peak():
+    assert training.warmup_cosine(15, 25, 5, 0.2) == pytest.approx(0.1)
+
+
+def test_without_warm_up_the_schedule_starts_at_its_peak():
+    assert training.warmup_cosine(0, 10, 0, 0.3) == 0.3
+
+
+def test_a_step_returns_the_loss_it_started_from_and_lowers_it(images):
+    model = training.build_model(RECIPE)
+    x_a, x_b = training.views_of(RECIPE)(images, torch.Generator().manual_seed(0))
+    z_a, z_b = model(torch.cat([x_a, x_b]))[1].chunk(2)
+    start = losses.nt_xent(z_a, z_b, 0.5).item()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    first = training.train_step(model, optimizer, x_a, x_b, 0.5)
+    assert first == pytest.approx(start, abs=1e-5)
+    assert training.train_step(model, optimizer, x_a, x_b, 0.5) < first
+
+
+def test_a_step_wakes_a_model_that_slept(images):
+    model = training.build_model(RECIPE).eval()
+    x_a, x_b = training.views_of(RECIPE)(images, torch.Generator().manual_seed(0))
+    training.train_step(model, torch.optim.SGD(model.parameters(), lr=0.1), x_a, x_b, 0.5)
+    assert all(module.training for module in model.modules())
+
+
+# pretrain
+
+
+def test_a_run_records_every_step_and_every_epoch(images):
+    told = []
+    _, history = pretrain(images, monitor=lambda model: {"knn": 0.25}, on_step=lambda *values: told.append(values))
+    assert [len(history[name]) for name in ("loss", "lr", "epochs")] == [9, 9, 3]
+    assert history["epochs"] == [{"epoch": epoch, "knn": 0.25} for epoch in (1, 2, 3)]
+    assert told == [(step, 9, loss) for step, loss in enumerate(history["loss"])]
+
+
+def test_a_run_learns_to_tell_its_images_apart():
+    images, _, _ = shapes.render(32, seed=1)
+    _, history = pretrain(images, replace(RECIPE, epochs=12, strength=0.0))
+    assert sum(history["loss"][-8:]) / 8 < math.log(15) - 0.5 < history["loss"][0]
+
+
+def test_the_same_run_twice_gives_the_same_weights(images):
+    assert same_weights(pretrain(images)[0], pretrain(images)[0])
+
+
+def test_another_seed_gives_another_run(images):
+    assert pretrain(images)[1]["loss"] != pretrain(images, replace(RECIPE, seed=1))[1]["loss"]
+
+
+def test_training_leaves_the_global_random_state_alone(images):
+    before = torch.random.get_rng_state()
+    pretrain(images)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_training_leaves_the_images_alone(images):
+    before = images.clone()
+    pretrain(images)
+    assert torch.equal(before, images)
+
+
+@pytest.mark.parametrize("batch", range(9))
+def test_a_run_stopped_at_any_batch_ends_as_the_undisturbed_one(images, tmp_path, batch):
+    monitor = lambda model: {"norm": sum(weight.norm().item() for weight in model.parameters())}  # noqa: E731
+    whole, history = pretrain(images, monitor=monitor)
+
+    def stop(step, total_steps, loss):
+        if step == batch:
+            raise KeyboardInterrupt
+
+    with pytest.raises(training.Interrupted):
+        pretrain(images, monitor=monitor, checkpoint=tmp_path / "a.pt", on_step=stop)
+    torch.rand(5)  # the global random state must not matter
+    again, resumed = pretrain(images, monitor=monitor, checkpoint=tmp_path / "a.pt")
+    assert same_weights(again, whole)
+    assert resumed == history
+
+
+def test_per_image_views_resume_as_exactly(images, tmp_path):
+    views = augmentation.each_image(augmentation.TwoViews(augmentation.simclr_transform(8)))
+
+    def run(**more):
+        model = training.build_model(RECIPE)
+        training.pretrain(model, images, views, RECIPE, **more)
+        return model
+
+    def stop(step, total_steps, loss):
+        if step == 4:
+            raise KeyboardInterrupt
+
+    whole = run()
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint=tmp_path / "a.pt", on_step=stop)
+    assert same_weights(run(checkpoint=tmp_path / "a.pt"), whole)
+
+
+def test_after_a_stop_one_line_says_how_to_go_on(images, tmp_path):
+    def stop(step, total_steps, loss):
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(training.Interrupted, match=r"a\.pt keeps 1 of 3 epochs: run the same again") as problem:
+        pretrain(images, checkpoint=tmp_path / "a.pt", on_step=stop)
+    assert problem.value._render_traceback_() == [str(problem.value)]
+    with pytest.raises(training.Interrupted, match="No epoch was finished and kept"):
+        pretrain(images, on_step=stop)
+
+
+def test_a_finished_run_is_not_trained_again(images, tmp_path):
+    first, history = pretrain(images, checkpoint=tmp_path / "a.pt")
+    told = []
+    second, again = pretrain(images, checkpoint=tmp_path / "a.pt", on_step=lambda *values: told.append(values))
+    assert same_weights(first, second) and again == history and told == []
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_by_name(images, tmp_path):
+    pretrain(images, checkpoint=tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=r"another temperature 0\.2 \(now 0\.5\)"):
+        pretrain(images, replace(RECIPE, temperature=0.5), checkpoint=tmp_path / "a.pt")
+
+
+def test_a_checkpoint_of_other_images_is_refused(images, tmp_path):
+    pretrain(images, checkpoint=tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="other images"):
+        pretrain(images.flip(3) // 2, checkpoint=tmp_path / "a.pt")
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(images, tmp_path):
+    pretrain(images, checkpoint=tmp_path / "a.pt")
+    model = training.build_model(replace(RECIPE, hidden_dim=17))
+    with pytest.raises(ValueError, match="another architecture"):
+        training.pretrain(model, images, training.views_of(RECIPE), RECIPE, checkpoint=tmp_path / "a.pt")
+
+
+def test_a_model_alone_is_not_a_run_to_go_on_with(images, tmp_path):
+    checkpoints.save_checkpoint(tmp_path / "a.pt", {"model": {}, "recipe": {}})
+    with pytest.raises(ValueError, match="not a run to go on with"):
+        pretrain(images, checkpoint=tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"batch_size": 28}, "27 images are fewer than one batch of 28.* set batch_size to 27 or less"),
+        ({"batch_size": 1}, "with fewer than 2 images there are no negatives"),
+        ({"epochs": 0}, "a run needs at least 1"),
+        ({"temperature": 0}, "temperature must be a positive number"),
+    ],
+)
+def test_a_run_that_cannot_start_says_why(images, change, words):
+    with pytest.raises(ValueError, match=words):
+        pretrain(images, replace(RECIPE, **change))
+
+
+def test_images_that_are_not_bytes_are_refused(images):
+    with pytest.raises(ValueError, match=r"must be \(M, 3, H, W\) uint8"):
+        pretrain(images.float())
+
+
+def test_a_recipe_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        RECIPE.epochs = 2
+
+
+def test_a_monitor_needs_labels_and_asks_images_it_does_not_know():
+    labels = torch.arange(45) % 3
+    images = torch.zeros(45, 3, 12, 12, dtype=torch.uint8)
+    images[torch.arange(45), labels] = 200  # the class is the colour
+    monitor = training.knn_monitor(data.ImageSet(images, labels, tuple("rgb")), k=3)
+    assert monitor(training.build_model(RECIPE)) == {"knn": 1.0}
+    with pytest.raises(ValueError, match="needs labels"):
+        training.knn_monitor(data.ImageSet(images, None))
+
+
+def test_more_time_means_more_epochs_and_no_time_means_one(images):
+    model = training.build_model(RECIPE)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    count = lambda seconds: training.epochs_in(seconds, model, images, training.views_of(RECIPE), RECIPE)  # noqa: E731
+    assert count(0) == 1 < count(1000)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+# machine
+
+
+def test_fast_gives_float32_near_the_slow_result_and_ends_clean(images):
+    model = training.build_model(RECIPE).eval()
+    x = images.float() / 255
+    h, z = model(x)
+    with training.fast(model), training.fast(model):
+        fast_h, fast_z = model(x)
+    assert fast_h.dtype == fast_z.dtype == torch.float32
+    assert (fast_h - h).abs().max() < 0.05 * h.abs().max() and (fast_z - z).abs().max() < 0.05 * z.abs().max()
+    assert "forward" not in vars(model) and torch.allclose(model(x)[1], z, atol=1e-5)
+
+
+def test_a_copy_made_while_fast_computes_with_its_own_weights(images):
+    import copy
+
+    model, x = training.build_model(RECIPE).eval(), images.float() / 255
+    with training.fast(model):
+        twin = copy.deepcopy(model)
+        with torch.no_grad():
+            model.head.layers[2].bias += 100
+        assert twin(x)[1].max() < 50 < model(x)[1].min()
+
+
+@pytest.mark.parametrize(
+    ("files", "groups", "cores"),
+    [
+        ({"cpu.max": "50000 100000"}, "0::/", 1),
+        ({"a/cpu.max": "max 100000", "cpu.max": "100000 100000"}, "0::/a", 1),
+        ({"cpu/a/cpu.cfs_quota_us": "100000", "cpu/a/cpu.cfs_period_us": "100000"}, "4:cpu,cpuacct:/a\n3:memory:/b", 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, "4:cpu:/", None),
+        ({}, "", None),
+    ],
+)
+def test_cores_are_capped_by_the_quota_of_the_container(tmp_path, files, groups, cores):
+    for name, text in files.items():
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).write_text(text + "\n")
+    (tmp_path / "cgroup").write_text(groups)
+    everything = machine.usable_cores(tmp_path / "none", tmp_path / "none")
+    assert machine.usable_cores(tmp_path / "cgroup", tmp_path / "tree") == (cores or everything)
+
+
+# the command line
+
+
+def command(*words, **more):
+    run = [sys.executable, "-m", "helpers.training", *map(str, words)]
+    return subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=300, **more)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> str:
+    """24 images of two classes, as files."""
+    from PIL import Image
+
+    root, generator = tmp_path_factory.mktemp("images"), torch.Generator().manual_seed(0)
+    for number in range(24):
+        pixels = torch.randint(0, 256, (16, 16, 3), generator=generator, dtype=torch.uint8).numpy()
+        (root / f"class{number % 2}").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(root / f"class{number % 2}" / f"{number}.png")
+    return f"folder:{root}"
+
+
+def test_the_command_line_trains_and_writes_checkpoint_and_result(folder, tmp_path):
+    done = command("--data", folder, "--epochs", 2, "--batch-size", 8, "--image-size", 16, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "loss=" in done.stderr and "knn=" in done.stderr
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    _, recipe = checkpoints.load_model(tmp_path / "run" / "checkpoint.pt")
+    assert result["recipe"] == json.loads(json.dumps(recipe)) and recipe["batch_size"] == 8
+    assert {"command", "data", "seed", "versions", "seconds", "history"} <= result.keys()
+    assert [entry["epoch"] for entry in result["history"]["epochs"]] == [1, 2]
+    again = command("--data", folder, "--epochs", 2, "--batch-size", 8, "--image-size", 16, "--out", tmp_path / "run")
+    assert again.returncode == 0 and "has all its 2 epochs already" in again.stdout
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--data", "imagenet"], "There is no data set 'imagenet'"),
+        (["--data", "folder:/nowhere"], "There is no folder /nowhere"),
+        (["--arch", "vgg"], "There is no encoder 'vgg'"),
+        (["--epochs", "0"], "epochs is 0"),
+        (["--batch-size", "1"], "batch_size is 1"),
+        (["--batch-size", "1000"], "fewer than one batch of 1000"),
+        (["--temperature", "0", "--batch-size", "8"], "temperature must be a positive number"),
+        (["--epochs", "1", "--seconds", "1"], "give one of them"),
+    ],
+)
+def test_a_wrong_word_on_the_command_line_is_one_sentence(folder, tmp_path, capsys, words, sentence):
+    code = training.main(["--data", folder, "--image-size", "16", "--out", str(tmp_path / "run"), *words])
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert code == 1 and said.startswith("helpers.training: ") and sentence in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_on_the_command_line_ends_with_130_and_the_same_line_goes_on(folder, tmp_path):
+    words = ["--data", folder, "--epochs", 1500, "--batch-size", 8, "--image-size", 16, "--out", tmp_path / "run"]
+    run = [sys.executable, "-m", "helpers.training", *map(str, words)]
+    process = subprocess.Popen(run, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "checkpoint.pt").exists() and process.poll() is None:
+        os.sched_yield()
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "Traceback" not in said and "of 1500 epochs: run the same again" in said
+    kept = checkpoints.load_checkpoint(tmp_path / "run" / "checkpoint.pt")
+    assert 1 <= len(kept["history"]["epochs"]) < 1500
+    assert asdict(training.Recipe())["seed"] == kept["recipe"]["seed"]
+
+
+# live curves
+
+
+def test_the_live_picture_says_in_words_what_it_draws():
+    text = widgets.live_picture([0, 1, 2], [6.2, 5.0, math.nan], 50, 6.24, [1], [0.25], 0.1, 12.0)
+    root = ElementTree.fromstring(f"<all>{text}</all>")
+    picture = root.find("svg")
+    assert picture.get("role") == "img" and picture.get("aria-label") == root.find("div").text
+    said = picture.get("aria-label")
+    assert "step 3 of 50" in said and "chance 6.24" in said and "k-NN 25.0% after 1 epoch," in said
+    assert "nan" not in "".join(line.get("points") for line in picture.findall("polyline"))
+
+
+def test_live_training_passes_the_monitor_through_and_draws_the_last_step(monkeypatch):
+    shown = []
+    monkeypatch.setattr(widgets, "display", shown.append)
+    on_step, monitor = widgets.live_training(8, lambda model: {"knn": 0.5, "other": 1.0}, chance=0.1)
+    for step in range(200):
+        on_step(step, 200, 2.0 - step / 200)
+        if step == 99:
+            assert monitor(None) == {"knn": 0.5, "other": 1.0}
+    (picture,) = shown
+    assert "step 200 of 200" in picture.value and "chance 10%" in picture.value
+
+
+def test_live_training_without_a_monitor_shows_the_loss_alone(monkeypatch):
+    shown = []
+    monkeypatch.setattr(widgets, "display", shown.append)
+    on_step, monitor = widgets.live_training(8)
+    on_step(0, 1, 2.5)
+    assert monitor(None) == {}
+    assert "loss 2.50 (chance 2.71)" in shown[0].value and "epoch" not in shown[0].value
+
+
+def test_the_smoothed_loss_starts_at_the_first_value_and_stays_within_all():
+    values = [3.0, 1.0, 2.0, 1.0]
+    means = widgets.smooth(values)
+    assert means[0] == pytest.approx(3.0) and all(1 <= mean <= 3 for mean in means)
+    assert widgets.smooth([2.0] * 9) == pytest.approx([2.0] * 9)
