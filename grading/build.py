@@ -1,4 +1,4 @@
-"""Build the notebooks: grading/source/NN_*.py -> instructor notebooks -> notebooks/NN_*.ipynb, the same bytes every time.
+"""Build the notebooks: grading/source/NN_*.py -> instructor notebooks -> notebooks/, the same bytes every time.
 
     python -m grading.build                    all of them, as `make notebooks` does
     python -m grading.build 04                 only 04
@@ -98,7 +98,9 @@ def execute(path: Path, folder: Path) -> None:
     """Run a notebook from top to bottom in place, in the given working folder; an error stops it."""
     notebook = nbformat.read(path, as_version=4)
     try:
-        NotebookClient(notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+        NotebookClient(
+            notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        ).execute()
     finally:
         nbformat.write(notebook, path)
 

@@ -29,7 +29,9 @@ def main() -> None:
         with urllib.request.urlopen(wheel["url"], timeout=60) as answer:
             content = answer.read()
     except OSError as problem:
-        sys.exit(f"pip could not be had from pypi.org ({problem}). Is there a network? Or: sudo apt install python3-venv")
+        sys.exit(
+            f"pip could not be had from pypi.org ({problem}). Is there a network? Or: sudo apt install python3-venv"
+        )
     if hashlib.sha256(content).hexdigest() != wheel["hashes"]["sha256"]:
         sys.exit("The pip that pypi.org sent is damaged (its checksum differs). Try again.")
     with tempfile.TemporaryDirectory() as folder:

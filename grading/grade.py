@@ -131,7 +131,9 @@ def grade(folder: Path) -> list[dict]:
     """Grade every student under folder/submitted; writes folder/grades.csv and folder/feedback, returns the rows."""
     students = sorted(path for path in (folder / "submitted").glob("*") if path.is_dir())
     if not students:
-        sys.exit(f"There is nobody to grade: put notebooks into {folder}/submitted/STUDENT/{ASSIGNMENT}/ and try again.")
+        sys.exit(
+            f"There is nobody to grade: put notebooks into {folder}/submitted/STUDENT/{ASSIGNMENT}/ and try again."
+        )
     with tempfile.TemporaryDirectory() as work:
         root = Path(work)
         blanks = {path.stem: nbformat.read(path, as_version=4) for path in release(root)}
@@ -148,7 +150,9 @@ def grade(folder: Path) -> list[dict]:
         rows = []
         for number, student in enumerate(students, 1):
             rows.append(grade_one(nbgrader, root, student, blanks, worth, folder / "feedback" / student.name))
-            print(f"{number}/{len(students)} {student.name}: {rows[-1]['total']:g} of {rows[-1]['of']:g}  {rows[-1]['note']}")
+            print(
+                f"{number}/{len(students)} {student.name}: {rows[-1]['total']:g} of {rows[-1]['of']:g}  {rows[-1]['note']}"
+            )
     write_csv(folder / "grades.csv", rows)
     return rows
 

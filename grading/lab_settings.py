@@ -20,7 +20,9 @@ def main() -> None:
     shutil.copyfile(Path(__file__).parent / "nbgrader_config.py", CONFIG / "nbgrader_config.py")
     page = CONFIG / "labconfig" / "page_config.json"
     settings = json.loads(page.read_text()) if page.exists() else {}
-    settings.setdefault("disabledExtensions", {}).update({f"@jupyter/nbgrader:{panel}": True for panel in HIDDEN_PANELS})
+    settings.setdefault("disabledExtensions", {}).update(
+        {f"@jupyter/nbgrader:{panel}": True for panel in HIDDEN_PANELS}
+    )
     page.write_text(json.dumps(settings, indent=1) + "\n")
 
 

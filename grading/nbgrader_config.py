@@ -1,4 +1,4 @@
-"""nbgrader's settings, the same for build, grading, and the Validate button (make setup installs them in the environment)."""
+"""nbgrader's settings, the same for build, grading and the Validate button (`make setup` installs them)."""
 
 c = get_config()  # noqa: F821  (nbgrader defines it)
 

@@ -1,7 +1,7 @@
 """Run every instructor notebook as a learner would and write wall time and peak memory to data/results/timings.json.
 
-    python -m grading.timings              as `make timings` does
-    python -m grading.timings 05 06        only these; the others keep their numbers
+python -m grading.timings              as `make timings` does
+python -m grading.timings 05 06        only these; the others keep their numbers
 """
 
 import json
@@ -25,7 +25,9 @@ MIB = 2**20
 def measure(path: Path) -> dict:
     """Wall seconds of a notebook from kernel start to its last cell, and the most memory its kernel held."""
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOKS)}})
+    client = NotebookClient(
+        notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOKS)}}
+    )
     peaks, done = [0], threading.Event()
 
     def watch() -> None:
@@ -65,8 +67,8 @@ def main() -> None:
         for path in write_instructor_notebooks(Path(folder), numbers):
             notebooks[path.stem] = measure(path)
             print(path.stem, notebooks[path.stem])
-    result = {"import_torch_mib": import_torch_mib(), "notebooks": {path.stem: notebooks[path.stem] for path in sources([])
-                                                                    if path.stem in notebooks}}  # fmt: skip
+    order = [path.stem for path in sources([]) if path.stem in notebooks]
+    result = {"import_torch_mib": import_torch_mib(), "notebooks": {name: notebooks[name] for name in order}}
     write_result("timings", "python -m grading.timings", 0, result)
 
 

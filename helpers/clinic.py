@@ -24,8 +24,8 @@ CAUSES = (
 def clinic_curves(path: Path = CURVES) -> dict:
     """What was recorded: "curves" {letter or "healthy": {measure: [numbers]}}, and how it was made.
 
-    To each run's curves, "place" is added: the mean loss of the first, second, ... batch of an epoch, over the later half
-    of the epochs, less a straight line through them.
+    To each run's curves "place" is added: the mean loss of the first, second, ... batch of an epoch, over the later
+    half of the epochs, less a straight line through them.
     """
     record = json.loads(path.read_text(encoding="utf-8"))
     steps = record["images"] // record["batch_size"]  # in an epoch
@@ -61,6 +61,8 @@ def repeats_itself(losses: list[float], steps: int) -> float:
     """Correlation of the loss with itself one epoch earlier, less each epoch's mean and slope; 1: always the same."""
     epochs = [flat(losses[i : i + steps]) for i in range(0, len(losses), steps)]
     earlier, later = ([value for epoch in part for value in epoch] for part in (epochs[:-1], epochs[1:]))
+    if max(earlier) == min(earlier) or max(later) == min(later):  # a loss that stands still, as after a collapse
+        return 0.0
     return statistics.correlation(earlier, later)
 
 

@@ -1,4 +1,4 @@
-"""What a notebook needs to know about the course around it: your answers so far, the data set chosen, how long it may take.
+"""What a notebook knows of the course around it: your answers so far, the data set chosen, how long it may take.
 
 `Parts` hands out the pieces of SimCLR: yours where your answer passed its check, else the reference. A passed answer
 is kept as source code in data/yours/, one readable file a piece, and the later notebooks train with it.
@@ -85,7 +85,9 @@ class Parts:
         """Print, piece by piece, whether it is yours or the reference, and why."""
         for name in names:
             if getattr(self, name) is self.reference(name):
-                print(f"{name:22} reference, because {self._reasons.get(name, 'no answer of yours has passed its check yet.')}")
+                print(
+                    f"{name:22} reference, because {self._reasons.get(name, 'no answer of yours has passed its check yet.')}"
+                )
             else:
                 print(f"{name:22} yours")
 

@@ -188,6 +188,7 @@ def load_cifar10(split: str, root: Path) -> ImageSet:
 
 
 def load_stl10(split: str, root: Path) -> ImageSet:
+    """STL-10, 96 × 96; "pretrain" is the unlabelled split."""
     stl10 = download("stl10", datasets.STL10, root, {"split": "unlabeled" if split == "pretrain" else split})
     images = stl10.data.transpose(0, 1, 3, 2)  # (M, 3, 96, 96) as it lies in memory, each image column by column
     for start in range(0, len(images), 256):  # turned in place: the unlabelled split fills 2.8 GB, once is enough

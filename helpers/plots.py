@@ -1,4 +1,4 @@
-"""Every figure of the course: tensors in, a matplotlib Figure out, shown with alternative text. No arithmetic on results.
+"""Every figure of the course: tensors in, a matplotlib Figure out, shown with alternative text. Nothing is measured here.
 
 One style everywhere: ten colours that stay apart for colour-blind readers (petroff10), labelled axes.
 """
@@ -59,7 +59,9 @@ def course_map(here: str) -> None:
         if index:
             boxes.append(f'<path d="M{x - 18} 53h14m-5 -4l5 4l-5 4" stroke="#777" fill="none" stroke-width="1.5"/>')
         if current:
-            boxes.append(f'<text x="{x + 54}" y="16" font-size="11" text-anchor="middle" fill="#b2460f">you are here</text>')
+            boxes.append(
+                f'<text x="{x + 54}" y="16" font-size="11" text-anchor="middle" fill="#b2460f">you are here</text>'
+            )
     names = {key: name for key, _, name, _ in STATIONS}
     alt = "Map of the course: image, two views, encoder, projection head, contrastive loss, training, evaluation."
     alt += f" You are at: {names.get(here, 'the start')}."
@@ -71,7 +73,9 @@ def course_map(here: str) -> None:
     )
 
 
-def image_grid(images: Tensor, titles: list[str] | None = None, columns: int = 8, row_labels: list[str] | None = None) -> Figure:
+def image_grid(
+    images: Tensor, titles: list[str] | None = None, columns: int = 8, row_labels: list[str] | None = None
+) -> Figure:
     """Pictures in a grid, pixels kept square and sharp.
 
     Args:
@@ -80,7 +84,9 @@ def image_grid(images: Tensor, titles: list[str] | None = None, columns: int = 8
         row_labels: one text a row, left of it.
     """
     rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(1.15 * columns, (1.35 if titles else 1.15) * rows), squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(1.15 * columns, (1.35 if titles else 1.15) * rows), squeeze=False
+    )
     for index, ax in enumerate(axes.flat):
         ax.set_xticks([]), ax.set_yticks([])
         for spine in ax.spines.values():
@@ -116,9 +122,13 @@ def neighbour_grid(
         for column in range(k):
             same = neighbour_names[row][column] == query_names[row]
             name = f"{neighbour_names[row][column]} {'✓' if same else '✗'}"
-            draw_picture(axes[row, column + 2], neighbours[row, column], name, "#3f90da" if same else "#bd1f01", line=same)
+            draw_picture(
+                axes[row, column + 2], neighbours[row, column], name, "#3f90da" if same else "#bd1f01", line=same
+            )
     axes[0, 0].annotate("query", (0.5, 1.35), xycoords="axes fraction", ha="center", fontsize=8, fontweight="bold")
-    axes[0, 2].annotate(f"nearest by {title}", (0, 1.35), xycoords="axes fraction", ha="left", fontsize=8, fontweight="bold")
+    axes[0, 2].annotate(
+        f"nearest by {title}", (0, 1.35), xycoords="axes fraction", ha="left", fontsize=8, fontweight="bold"
+    )
     figure.subplots_adjust(wspace=0.08, hspace=0.35)
     return figure
 
@@ -157,7 +167,15 @@ def maps(points: list[list[Tensor]], titles: list[list[str]], labels: Tensor, cl
         ax.spines[["top", "right"]].set_visible(True)
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.tight_layout()
-    figure.legend(handles, names, ncols=min(5, len(names)), loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False, markerscale=2)
+    figure.legend(
+        handles,
+        names,
+        ncols=min(5, len(names)),
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        frameon=False,
+        markerscale=2,
+    )
     return figure
 
 
@@ -213,7 +231,9 @@ def accuracy_bars(rows: list[tuple[str, float, float]], chance: float, split: st
     """
     figure, ax = plt.subplots(figsize=(6.2, 0.8 + 0.5 * len(rows)))
     for offset, column, name in ((-0.2, 1, "k-NN"), (0.2, 2, "linear probe")):
-        bars = ax.barh([index + offset for index in range(len(rows))], [100 * row[column] for row in rows], height=0.38, label=name)
+        bars = ax.barh(
+            [index + offset for index in range(len(rows))], [100 * row[column] for row in rows], height=0.38, label=name
+        )
         ax.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
     ax.axvline(100 * chance, color="#717581", linestyle="--", linewidth=1, label="chance")
     ax.set_yticks(range(len(rows)), [row[0] for row in rows])
@@ -237,7 +257,9 @@ def alignment_uniformity_plane(points: dict[str, tuple[float, float]]) -> Figure
     ax.set_xlabel("alignment (0: both views in one place)")
     ax.set_ylabel("uniformity (lower: more even)")
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    ax.annotate("better", (0.03, 0.03), (0.16, 0.16), xycoords="axes fraction", arrowprops={"arrowstyle": "->"}, fontsize=8)
+    ax.annotate(
+        "better", (0.03, 0.03), (0.16, 0.16), xycoords="axes fraction", arrowprops={"arrowstyle": "->"}, fontsize=8
+    )
     return figure
 
 
@@ -458,7 +480,11 @@ def histogram_pairs(
         histograms: {name: (shares_a, shares_b)}, (3, bins) each.
     """
     figure, axes = plt.subplots(
-        len(pairs), 5, figsize=(9, 1.55 * len(pairs)), squeeze=False, gridspec_kw={"width_ratios": [1, 1, 1.7, 1.7, 1.7]}
+        len(pairs),
+        5,
+        figsize=(9, 1.55 * len(pairs)),
+        squeeze=False,
+        gridspec_kw={"width_ratios": [1, 1, 1.7, 1.7, 1.7]},
     )
     edges = torch.linspace(0, 1, bins + 1)
     for row, name in enumerate(pairs):
@@ -491,7 +517,9 @@ def shortcut_curve(strengths: list[float], accuracies: Tensor, crop_only: Tensor
     """
     figure, ax = plt.subplots(figsize=(5.6, 3))
     ax.plot(strengths, accuracies.mean(dim=1), color="#3f90da", label="crop, flip and colour distortion")
-    ax.scatter(torch.tensor(strengths).repeat_interleave(accuracies.shape[1]), accuracies.flatten(), s=9, color="#3f90da")
+    ax.scatter(
+        torch.tensor(strengths).repeat_interleave(accuracies.shape[1]), accuracies.flatten(), s=9, color="#3f90da"
+    )
     ax.axhline(crop_only.mean(), color="#b2460f", linestyle="--", label="crop and flip only")
     ax.axhline(chance, color="#1b1b1b", linestyle=":", label="chance")
     ax.set_xlabel("strength of the colour distortion"), ax.set_ylabel("right partner found")

@@ -66,6 +66,15 @@ def self_set_to_minus_one(z_a, z_b, temperature=0.5):
     return ce(s.masked_fill(torch.eye(len(s), dtype=torch.bool), -1) / temperature, len(z_a))
 
 
+def self_not_low_enough(z_a, z_b, temperature=0.5):
+    s = cosines(z_a, z_b) / temperature
+    return ce(s.masked_fill(torch.eye(len(s), dtype=torch.bool), -8), len(z_a))
+
+
+def masked_self_as_positive(z_a, z_b, temperature=0.5):
+    return F.cross_entropy(masked(cosines(z_a, z_b) / temperature), torch.arange(2 * len(z_a)))
+
+
 def temperature_ignored(z_a, z_b, temperature=0.5):
     return ce(masked(cosines(z_a, z_b)), len(z_a))
 
@@ -317,6 +326,8 @@ VALUES = [  # wrong for nt_xent and, taking the temperature by position, for nt_
     (self_left_in, "self-similarity is left in"),
     (self_set_to_zero, "self-similarity is set to 0"),
     (self_set_to_minus_one, "self-similarity is set to -1"),
+    (self_not_low_enough, "not low enough"),
+    (masked_self_as_positive, "the target the row itself"),
     (temperature_ignored, "temperature is ignored"),
     (temperature_multiplied, "multiplied by the temperature"),
     (temperature_squared, "temperature is squared"),
@@ -520,6 +531,7 @@ COSINES_RIGHT = [
 
 INDEX_WRONG = [
     (lambda n: torch.arange(2 * n) ^ 1, "(2i, 2i + 1)"),
+    (lambda n: torch.arange(2 * n) ^ 1, "gave [1, 0, 3, 2,"),
     (lambda n: torch.arange(2 * n), "not its own positive"),
     (lambda n: torch.arange(n) + n, "rows of z_a only"),
     (lambda n: torch.arange(2 * n) + n, "past the end"),
@@ -640,6 +652,13 @@ def zero_times_infinity(z_a, z_b, labels, temperature):
     return -((log_p * positive).sum(1) / positive.sum(1)).mean()
 
 
+def masked_anchor_among_positives(z_a, z_b, labels, temperature):
+    log_p = masked(cosines(z_a, z_b) / temperature).log_softmax(1)
+    both = labels.repeat(2)
+    positive = both[:, None] == both
+    return -(log_p.masked_fill(~positive, 0).sum(1) / positive.sum(1)).mean()
+
+
 def published_factor(z_a, z_b, labels, temperature):
     return losses.sup_con(z_a, z_b, labels, temperature) * temperature / 0.07
 
@@ -708,6 +727,7 @@ SUP_CON_WRONG = [
     (labels_interleaved, "lined up with the wrong rows"),
     (positives_not_in_denominator, "missing from the denominator"),
     (zero_times_infinity, "NaN comes from"),
+    (masked_anchor_among_positives, "inf is read: is the anchor among its own positives"),
     (published_factor, "temperature / 0.07"),
     (sup_con_summed, "sum over the anchors"),
     (sup_con_one_view, "only N anchors"),

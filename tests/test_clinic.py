@@ -84,6 +84,12 @@ def test_the_rules_follow_the_curves_and_not_the_letters(tmp_path, shift):
     assert found == {moved[letter]: cause for letter, cause in clinic.clinic().items()}
 
 
+def test_a_loss_repeats_itself_where_its_pattern_does_and_not_where_it_stands_still():
+    pattern = [1.0, 3.0, 2.0, 0.5, 2.5]
+    assert clinic.repeats_itself(3 * pattern, 5) == pytest.approx(1)
+    assert clinic.repeats_itself(15 * [5.541], 5) == 0
+
+
 # the check
 
 

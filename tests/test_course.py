@@ -27,17 +27,25 @@ def printed_by(cells: list[str], yours, monkeypatch, execution: str | None = Non
     redirect = f"from pathlib import Path\nfrom helpers import course\ncourse.YOURS = Path({json.dumps(str(yours))})"
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in [redirect, SETUP, *cells]])
     NotebookClient(nb, timeout=120, kernel_name="python3").execute()
-    return ["".join(out.get("text", "") for out in cell.outputs if out.get("name") == "stdout") for cell in nb.cells[2:]]
+    return [
+        "".join(out.get("text", "") for out in cell.outputs if out.get("name") == "stdout") for cell in nb.cells[2:]
+    ]
 
 
-RIGHT = ["import math\nSHIFT = 1", "def twice(n):\n    return 2 * n", "def chance_loss(n):\n    return math.log(twice(n) - SHIFT)"]
+RIGHT = [
+    "import math\nSHIFT = 1",
+    "def twice(n):\n    return 2 * n",
+    "def chance_loss(n):\n    return math.log(twice(n) - SHIFT)",
+]
 
 
 @pytest.mark.notebook
 def test_an_answer_that_passes_is_kept_with_what_it_needs_and_used_by_the_next_notebook(yours, monkeypatch):
     first = printed_by([*RIGHT, "my.keep(chance_loss)"], yours, monkeypatch)
     assert "yours" in first[-1]
-    second = printed_by(["print(my.chance_loss(5), my.chance_loss.__module__)", "my.table(('chance_loss',))"], yours, monkeypatch)
+    second = printed_by(
+        ["print(my.chance_loss(5), my.chance_loss.__module__)", "my.table(('chance_loss',))"], yours, monkeypatch
+    )
     assert second[0].split() == [str(math.log(9)), "yours.chance_loss"]
     assert second[1].split() == ["chance_loss", "yours"]
 

@@ -73,7 +73,10 @@ def graded(tmp_path_factory):
     hand_in(folder, "unreadable", "04_contrastive_loss", '{"cells": [')
     (folder / "submitted" / "nothing").mkdir()
     run = subprocess.run(
-        [sys.executable, "-m", "grading.grade", "--folder", str(folder)], capture_output=True, text=True, cwd=NOTEBOOKS.parent
+        [sys.executable, "-m", "grading.grade", "--folder", str(folder)],
+        capture_output=True,
+        text=True,
+        cwd=NOTEBOOKS.parent,
     )
     assert (folder / "grades.csv").exists(), run.stdout + run.stderr
     with open(folder / "grades.csv", encoding="utf-8") as file:
@@ -104,7 +107,10 @@ def test_each_exercise_answered_alone_earns_exactly_its_points(graded, exercise)
 
 @pytest.mark.notebook
 def test_helper_cells_deleted_checks_copies_and_stderr_cost_an_honest_student_nothing(graded):
-    assert earned(graded[0]["untidy"]) == {"chance_loss": POINTS["chance_loss"], "positive_index": POINTS["positive_index"]}
+    assert earned(graded[0]["untidy"]) == {
+        "chance_loss": POINTS["chance_loss"],
+        "positive_index": POINTS["positive_index"],
+    }
 
 
 @pytest.mark.notebook
@@ -156,6 +162,9 @@ def test_of_two_copies_of_an_answer_the_filled_one_counts():
 
 def test_an_empty_class_is_one_sentence(tmp_path):
     run = subprocess.run(
-        [sys.executable, "-m", "grading.grade", "--folder", str(tmp_path)], capture_output=True, text=True, cwd=NOTEBOOKS.parent
+        [sys.executable, "-m", "grading.grade", "--folder", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=NOTEBOOKS.parent,
     )
     assert run.returncode == 1 and "nobody to grade" in run.stderr and "Traceback" not in run.stderr

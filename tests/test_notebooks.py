@@ -136,5 +136,7 @@ def test_the_instructor_version_runs_without_any_error(stem, monkeypatch):
 
 
 def test_build_says_what_it_looked_for_when_no_source_matches():
-    run = subprocess.run([sys.executable, "-m", "grading.build", "77"], capture_output=True, text=True, cwd=NOTEBOOKS.parent)
+    run = subprocess.run(
+        [sys.executable, "-m", "grading.build", "77"], capture_output=True, text=True, cwd=NOTEBOOKS.parent
+    )
     assert run.returncode == 1 and "77" in run.stderr and "Traceback" not in run.stderr

@@ -55,11 +55,10 @@ def show_neighbours(title, bank_rows, query_rows):
     figure = plots.neighbour_grid(queries.images[:5], truth, bank.images[nearest], names, title=title)
     plots.show(figure, alt=f"Five pictures and the eight most similar by {title}: {right} of 40 are of the same class.")
     knn = evaluation.knn_accuracy(bank_rows, bank.labels, query_rows, queries.labels)
-    print(
-        f"{right} of these 40 are of the query's class. Over all {len(queries)} queries, a vote of the 20 nearest is right {knn:.1%} of the time."
-    )
+    print(f"{right} of these 40 are of the query's class. A vote of the 20 nearest is right for {knn:.1%} of all queries.")
 
 
+# %%
 show_neighbours("raw pixels", bank.images.flatten(1) / 255, queries.images.flatten(1) / 255)
 
 # %% [markdown]
@@ -76,8 +75,8 @@ show_neighbours("h of the trained encoder", bank_h, query_h)
 
 # %% [markdown]
 # Nobody told it what a mug is. It only had to recognise *the same picture* after random crops and random colours, and
-# what survives those best is the shape. It is a small encoder, trained for minutes, and some rows still go by colour:
-# compare the two percentages. Why training does this, and what makes it do better or worse, is the course.
+# what survives those best is the shape. It is a small encoder, trained for minutes: compare the two percentages. Why
+# training does this, and what makes it do better or worse, is the course.
 #
 # How this encoder came about, and its accuracy on all 4,000 test pictures beside what needs no training at all:
 

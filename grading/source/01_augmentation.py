@@ -28,11 +28,11 @@ plots.course_map(here="augmentation")
 # %% [markdown]
 # ## A toolbox of changes
 #
-# The cell below takes one picture and changes it in nine ways, those of figure 4 in the SimCLR paper
-# ([Chen et al. 2020](https://arxiv.org/abs/2002.05709)). It keeps the names to itself.
+# The cells below take one picture and change it in nine ways, those of figure 4 in the SimCLR paper
+# ([Chen et al. 2020](https://arxiv.org/abs/2002.05709)). The results are shuffled, and shown without their names.
 #
 # **Predict.** Which change is which? The nine are: blur, colour jitter, crop and resize, the same crop flipped, cutout,
-# grey, noise, a turn by 90°, edges (Sobel). And which of them change *what is where*, which *how it looks*?
+# grey, noise, a turn by 90°, edges. And which of them change *what is where*, which *how it looks*?
 
 # %%
 images, labels, _ = shapes.render(8, seed=21)  # (8, 3, 32, 32) uint8
@@ -55,12 +55,13 @@ changed = {
 }
 
 # %%
-pictures = torch.cat([x, *changed.values()])  # (10, 3, 32, 32)
+names = [list(changed)[i] for i in torch.randperm(9, generator=torch.Generator().manual_seed(4))]
+pictures = torch.cat([x, *(changed[name] for name in names)])  # (10, 3, 32, 32)
 numbers = ["image", *(str(n) for n in range(1, 10))]
 plots.show(plots.image_grid(pictures, titles=numbers, columns=10), alt="An image, and beside it nine changed versions of it, numbered.")
 
 # %%
-print(*(f"{n} {name}" for n, name in enumerate(changed, start=1)), sep="\n")
+print(*(f"{n} {name}" for n, name in enumerate(names, start=1)), sep="\n")
 
 # %% [markdown]
 # Crop, flip, cutout and turn change *what is where*; jitter, grey, noise, blur and edges change *how it looks*. The
@@ -76,8 +77,9 @@ print(*(f"{n} {name}" for n, name in enumerate(changed, start=1)), sep="\n")
 #
 # Colours first. With strength $s$,
 #
-# - with probability 0.8, change **brightness**, **contrast** and **saturation** by factors up to $\pm\,0.8\,s$ and shift
-#   the **hue** by up to $\pm\,0.2\,s$, in random order; all four together, or none of them;
+# - with probability 0.8, multiply **brightness**, **contrast** and **saturation**, each by a random factor between
+#   $1 - 0.8\,s$ and $1 + 0.8\,s$, and turn the **hue** by up to $\pm\,0.2\,s$ of the colour circle, in random order; all
+#   four together, or none of them;
 # - then, and independently, turn everything **grey** with probability 0.2.
 #
 # ```
@@ -133,6 +135,7 @@ checks.try_it(show_distortion)
 # %% check="color_distortion" points=3
 """At strength 0 an image stays as it is, or turns grey; shapes and range are kept; many draws have the right shares."""
 picture = torch.rand(3, 6, 9)
+assert callable(color_distortion(0.0)), checks.why(color_distortion, "a callable should come back.")
 views = [color_distortion(0.0)(picture) for _ in range(30)]
 assert all(view.shape == (3, 6, 9) for view in views), checks.why(color_distortion, "the shape (3, 6, 9) should stay.")
 kept = sum(torch.allclose(view.float(), picture, atol=0.01) for view in views)
@@ -198,7 +201,7 @@ checks.try_it(show_transform)
 # %% [markdown]
 # <details><summary>Hint 1: a question</summary>
 #
-# Which two of the four steps must not know how large the image is, and which one is there so that all views can be
+# Which two of the four steps work alike at any size, and which one is there so that all views can be
 # stacked into one batch?
 # </details>
 # <details><summary>Hint 2: a pointer</summary>
@@ -219,6 +222,7 @@ checks.try_it(show_transform)
 # %% check="simclr_transform" points=3
 """A view has the size asked for, and is another one at every call; many views have the right shares of everything."""
 transform = simclr_transform(20)
+assert callable(transform), checks.why(simclr_transform, "a callable should come back.")
 x_a, x_b = transform(torch.rand(3, 40, 30)), transform(torch.rand(3, 28, 50))
 assert x_a.shape == x_b.shape == (3, 20, 20), checks.why(simclr_transform, "a view should be (3, size, size).")
 picture = torch.rand(3, 32, 32)
@@ -256,7 +260,7 @@ my.keep(simclr_transform)
 # __call__(image)         returns (x_a, x_b); the caller's image stays as it is, even if the transform works in place
 # ```
 
-# %% exercise="TwoViews"
+# %% exercise="two_views"
 class TwoViews:
     """Makes two views of an image: an (H, W, 3) uint8 array, a PIL image, or a (3, H, W) tensor, uint8 or float."""
 
@@ -311,16 +315,17 @@ checks.try_it(show_two_views)
 # ```
 # </details>
 
-# %% check="TwoViews" points=2
+# %% check="two_views" points=2
 """Two calls of the transform, each on the image: (3, H, W), float in [0, 1], channels as they came."""
 seen = []
-x_a, x_b = TwoViews(lambda picture: seen.append(picture) or picture + len(seen))(np.full((4, 5, 3), 51, dtype=np.uint8))
+pair = TwoViews(lambda picture: seen.append(picture) or picture + len(seen))(np.full((4, 5, 3), 51, dtype=np.uint8))
+assert isinstance(pair, tuple | list) and len(pair) == 2, checks.why(TwoViews, "a pair (x_a, x_b) should come back.")
 assert len(seen) == 2, checks.why(TwoViews, f"the transform was called {len(seen)} times for two views.")
 assert seen[0].shape == (3, 4, 5), checks.why(TwoViews, f"the transform was handed {tuple(seen[0].shape)}, not (3, 4, 5).")
-assert torch.allclose(x_a, torch.tensor(1.2)), checks.why(TwoViews, "51 of 255 is 0.2, and this transform adds 1 to x_a.")
+assert torch.allclose(pair[0], torch.tensor(1.2)), checks.why(TwoViews, "51 of 255 is 0.2, and this transform adds 1 to x_a.")
 checks.check_two_views(TwoViews)
 
-# %% hidden="TwoViews" points=1
+# %% hidden="two_views" points=1
 pixels = np.random.default_rng(3).integers(0, 256, (7, 12, 3), dtype=np.uint8)
 wanted = torch.tensor(pixels).permute(2, 0, 1) / 255
 for picture in (pixels, Image.fromarray(pixels), torch.tensor(pixels).permute(2, 0, 1), wanted.clone()):
@@ -356,7 +361,7 @@ plots.show(plots.image_grid(torch.cat([x_a, x_b]), row_labels=["full recipe", "c
 # dataset[i]                          (x_a, x_b), two new views of images[i]
 # ```
 
-# %% exercise="TwoViewDataset"
+# %% exercise="two_view_dataset"
 class TwoViewDataset(torch.utils.data.Dataset):
     """Item i is a pair of new views (x_a, x_b) of images[i]; images: (M, 3, H, W) uint8."""
 
@@ -404,16 +409,18 @@ checks.try_it(show_dataset)
 # ```
 # </details>
 
-# %% check="TwoViewDataset" points=1.5
+# %% check="two_view_dataset" points=1.5
 """One item an image; item i is a pair of views of image i."""
 dataset = TwoViewDataset(torch.full((5, 3, 4, 4), 102, dtype=torch.uint8), lambda picture: picture * torch.rand(()))
 assert len(dataset) == 5, checks.why(TwoViewDataset, f"len(dataset) is {len(dataset)} for 5 images.")
-x_a, x_b = dataset[4]
+pair = dataset[4]
+assert isinstance(pair, tuple | list) and len(pair) == 2, checks.why(TwoViewDataset, "dataset[4] should be a pair.")
+x_a, x_b = pair
 assert x_a.shape == x_b.shape == (3, 4, 4), checks.why(TwoViewDataset, "dataset[4] should be two views, (3, 4, 4) each.")
 assert x_a.max() <= 0.4 and not torch.equal(x_a, x_b), checks.why(TwoViewDataset, "102 of 255 is 0.4, times two random numbers.")
 checks.check_two_view_dataset(TwoViewDataset)
 
-# %% hidden="TwoViewDataset" points=0.5
+# %% hidden="two_view_dataset" points=0.5
 pictures = torch.arange(6, dtype=torch.uint8)[:, None, None, None].expand(6, 3, 5, 7).contiguous()
 x_a, x_b = next(iter(torch.utils.data.DataLoader(TwoViewDataset(pictures, lambda picture: picture + 0), batch_size=6)))
 assert torch.allclose(x_a, pictures / 255), checks.why(TwoViewDataset, "x_a[i] should come from image i.")
@@ -523,6 +530,7 @@ checks.try_it(print_similarities)
 """Equal colours give 1, no common colour gives 0, and half the pixels in common give one half."""
 dark, light = torch.full((3, 4, 4), 0.1), torch.full((3, 4, 4), 0.9)
 mixed = torch.cat([dark, light], dim=2)  # (3, 4, 8), half dark and half light
+assert histogram_similarity(dark, dark) is not None, checks.why(histogram_similarity, "a number should come back.")
 assert abs(histogram_similarity(dark, dark) - 1) < 1e-5, checks.why(histogram_similarity, "a view equals itself: 1.")
 assert abs(histogram_similarity(dark, light)) < 1e-5, checks.why(histogram_similarity, "dark and light share nothing: 0.")
 assert abs(histogram_similarity(dark, mixed) - 0.5) < 1e-5, checks.why(histogram_similarity, "half the pixels agree: 0.5.")
@@ -599,16 +607,16 @@ at_once = augmentation.histogram_similarities(x_a, x_b)[0]
 print(f"largest difference: {(pair_by_pair - at_once).abs().max():.0e}")
 
 # %% [markdown]
-# So crops alone are a riddle that needs no eyes: their colours give them away. A network trained on that riddle gets a
-# low loss by becoming a histogram, and has no reason to learn shapes. This is what the paper means when it says that the
-# pairs can be told *almost perfectly* and yet the representation is poor. Colour distortion takes the shortcut away.
+# So crops alone are a riddle that needs no eyes: their colours give them away. A network trained on that riddle can get
+# a low loss by becoming a histogram, and then it need not learn shapes. The paper found the same: the pairs are told
+# *almost perfectly*, and yet the representation is poor. Colour distortion takes the shortcut away.
 #
 # How much of it is needed?
 
 # %%
 strengths = [0.0, 0.125, 0.25, 0.5, 0.75, 1.0]
 accuracies = torch.tensor([[contrastive_accuracy(s, seed) for seed in range(5)] for s in strengths])  # (6, 5)
-alt = "Share of pairs that the colour histogram finds, falling steadily as the colour distortion grows stronger."
+alt = "Share of pairs that the colour histogram finds, falling as the colour distortion grows stronger."
 plots.show(plots.shortcut_curve(strengths, accuracies, crop_only, chance=1 / 128), alt=alt)
 for strength, row in zip(strengths, accuracies):
     print(f"strength {strength:<5}  {row.mean():.0%} right")
@@ -618,11 +626,11 @@ for strength, row in zip(strengths, accuracies):
 # The rest is jitter. Compare strength 0.5 and 1: how many of the answers are still right?
 #
 # A shortcut that is closed leaves others open. Noise, the texture of a background, or a watermark survive colour
-# distortion just as colours survive cropping. When a contrastive loss falls and the k-NN monitor does not rise, look for
-# something that two views share and that is not the content.
+# distortion just as colours survive cropping. When a contrastive loss falls and the k-NN monitor (notebook 05's measure of
+# the representation) does not rise, look for something that two views share and that is not the content.
 #
-# **Try it.** Set `grey=1.0` in `contrastive_accuracy(0.0, ...)`: all views grey. Is the shortcut gone? What does the
-# histogram of a grey view still tell?
+# **Predict.** With `grey=1.0` and strength 0, all views are grey and nothing is jittered. Is the shortcut gone? What does
+# the histogram of a grey view still tell?
 
 # %%
 grey_only = torch.tensor([contrastive_accuracy(0.0, seed, grey=1.0) for seed in range(5)])
@@ -647,7 +655,7 @@ widgets.augmentation_sliders(images[:4])
 #   is two independent draws from one image.
 # - The views decide what is learned: whatever two views always share, the encoder may use, and whatever the recipe
 #   changes, it learns to ignore.
-# - Two crops share their colour histogram, and a histogram needs no shapes. Colour distortion closes that shortcut, and
+# - Two crops of an image have similar colour histograms, and a histogram needs no shapes. Colour distortion closes that shortcut, and
 #   I measured by how much.
 # - Parameters are drawn for each image on its own, in a batch too.
 

@@ -28,9 +28,10 @@ plots.course_map(here="encoder")
 # %% [markdown]
 # ## A ResNet, from image to vector
 #
-# A ResNet has three parts. The **stem** makes a feature map from the image. Four **stages** of residual blocks
-# follow; each stage but the first halves the sides of the map and doubles the channels. At the end, every channel is
-# averaged over all places, which leaves one vector, and a linear layer `fc` turns that into 1000 class scores.
+# A ResNet has three parts. The **stem** (`conv1` to `maxpool`) makes a feature map from the image. Four **stages**
+# (`layer1` to `layer4`) follow, made of residual blocks: two or three convolutions, whose output is added to their
+# input. Each stage but the first halves the sides of the map and doubles the channels. At the end (`avgpool`), every
+# channel is averaged over all places, which leaves one vector, and a linear layer `fc` turns that into 1000 class scores.
 #
 # The cell below sends one photo-sized image through ResNet-18, layer by layer. On torch's *meta* device tensors have
 # shapes and no values, so this costs nothing.
@@ -63,23 +64,6 @@ for name, layer in net.named_children():
 #
 # The first stage keeps the side. Each other stage begins with a 3×3 convolution with stride 2 and padding 1. A window
 # of $k$ with stride $s$ and padding $p$ finds $\lfloor (\text{side} + 2p - k) / s \rfloor + 1$ places.
-#
-# <details><summary>Hint 1</summary>
-#
-# What does the formula give for each of the three stride-2 layers, for sides 8 and 9? Do you need three formulas?
-#
-# </details>
-# <details><summary>Hint 2</summary>
-#
-# All three come to the same: half the side, an odd one rounded up. In whole numbers that is `(side + 1) // 2`.
-#
-# </details>
-# <details><summary>Hint 3</summary>
-#
-# Begin with `sides = [stem, stem]`, where `stem` is `image_size`, halved twice if the images are not small. Then
-# append half of `sides[-1]`, three times.
-#
-# </details>
 
 # %% exercise="feature_map_sizes"
 def feature_map_sizes(image_size, small_images):
@@ -97,7 +81,7 @@ def feature_map_sizes(image_size, small_images):
 
 # %% [markdown]
 # Below, your answer as a picture. Each square is one place of the feature map, painted with the average colour of
-# what it looks at: that is how finely the network can still say *where* something is.
+# the pixels it stands for: that is how finely the network can still say *where* something is.
 
 # %%
 pictures = data.load_images("shapes", "train")
@@ -113,8 +97,28 @@ def draw_sides():
 
 checks.try_it(draw_sides)
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# What does the formula give for each of the three kinds of layer with stride 2, for sides 8 and 9? Do you need
+# three formulas?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# All three come to the same: half the side, an odd one rounded up. In whole numbers that is `(side + 1) // 2`.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# Begin with `sides = [stem, stem]`, where `stem` is `image_size`, halved twice if the images are not small. Then
+# append half of `sides[-1]`, three times.
+#
+# </details>
+
 # %% check="feature_map_sizes" points=2
-assert list(feature_map_sizes(224, False)) == [56, 56, 28, 14, 7], checks.why(
+photo_sides = feature_map_sizes(224, False)
+assert photo_sides is not None and list(photo_sides) == [56, 56, 28, 14, 7], checks.why(
     feature_map_sizes, "A photo of 224 × 224 gives 56, 56, 28, 14, 7, as the printed shapes above say."
 )
 assert list(feature_map_sizes(32, True)) == [32, 32, 16, 8, 4], checks.why(
@@ -133,7 +137,7 @@ my.keep(feature_map_sizes)
 # %% [markdown]
 # ## What the ImageNet stem does to a small image
 #
-# With the ImageNet stem, the last stage of ResNet-18 works on a map of 1 × 1: its 3×3 windows lie on one place and
+# With the ImageNet stem, the last stage of ResNet-18 makes a map of 1 × 1: most of its 3×3 windows lie on one place and
 # eight places of padding. The padding is zeros, and a weight that only ever multiplies zeros does nothing. It gets no
 # gradient either, so we can count such weights.
 #
@@ -158,7 +162,7 @@ idle_weights(net, pictures.images[:64])
 
 # %% [markdown]
 # More than half of the network could be cut off without changing any output: nearly all of it sits in the last
-# stage. In each 3×3 kernel there, eight of nine weights lie on padding.
+# stage. In each 3×3 kernel there eight of nine weights lie on padding, in its first convolution (on a 2 × 2 map) five.
 #
 # The mend is in the paper's appendix B.9, where SimCLR meets CIFAR-10: a 3×3 convolution with stride 1 in place of
 # the 7×7 with stride 2, and no max-pool.
@@ -172,23 +176,6 @@ idle_weights(net, pictures.images[:64])
 # returns   a ResNet with a new conv1 (3×3, stride 1, padding 1, no bias, as many output channels as before) and no
 #           max-pool; all the rest as it was. Change the one you get, or a copy: both are fine.
 # ```
-#
-# <details><summary>Hint 1</summary>
-#
-# Layers are attributes. What happens when you assign another layer to one?
-#
-# </details>
-# <details><summary>Hint 2</summary>
-#
-# The ResNet's `forward` calls `self.maxpool` whatever you do. Which layer of `torch.nn` hands on its input unchanged?
-#
-# </details>
-# <details><summary>Hint 3</summary>
-#
-# `resnet.conv1 = nn.Conv2d(3, resnet.conv1.out_channels, kernel_size=3, ...)`, where stride, padding and bias are
-# still to be filled in, then `resnet.maxpool = nn.Identity()`, then give the ResNet back.
-#
-# </details>
 
 # %% exercise="small_image_stem"
 def small_image_stem(resnet):
@@ -214,17 +201,35 @@ def draw_stems():
     torch.manual_seed(1)
     net, image = resnet("resnet18").eval(), pictures.images[7]
     maps = {"ImageNet stem": stem_output(net, image), "your stem": stem_output(small_image_stem(copy.deepcopy(net)), image)}
-    plots.show(
-        plots.stem_maps(image, maps),
-        alt=f"Six channels behind each stem; sides {[m.shape[-1] for m in maps.values()]}. The larger one keeps the outline.",
-    )
+    sides = [m.shape[-1] for m in maps.values()]
+    alt = f"Six channels behind each stem; sides {sides}. The larger one keeps the outline."
+    plots.show(plots.stem_maps(image, maps), alt=alt)
 
 
 checks.try_it(draw_stems)
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# Layers are attributes. What happens when you assign another layer to one?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# The ResNet's `forward` calls `self.maxpool` whatever you do. Which layer of `torch.nn` hands on its input unchanged?
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `resnet.conv1 = nn.Conv2d(3, resnet.conv1.out_channels, kernel_size=3, ...)`, where stride, padding and bias are
+# still to be filled in, then `resnet.maxpool = nn.Identity()`, then give the ResNet back.
+#
+# </details>
+
 # %% check="small_image_stem" points=3
 changed = small_image_stem(resnet("resnet18"))
-assert isinstance(changed, nn.Module), checks.why(small_image_stem, "The ResNet is to be returned.")
+assert isinstance(getattr(changed, "conv1", None), nn.Module), checks.why(small_image_stem, "The ResNet is to be returned.")
+assert isinstance(getattr(changed, "maxpool", None), nn.Module), checks.why(small_image_stem, "The forward still calls maxpool.")
 assert changed.conv1.weight.shape == (64, 3, 3, 3), checks.why(
     small_image_stem, "ResNet-18's new conv1 has a weight of (64, 3, 3, 3)."
 )
@@ -261,8 +266,8 @@ for arch in ("resnet8", "resnet18", "resnet50", "resnet200"):
 
 # %% [markdown]
 # The number of parameters hardly moves, for convolutions share theirs between places. The multiply-adds grow twelve-
-# to sixteenfold, since every stage now has up to sixteen times as many places to visit. Parameters measure memory;
-# multiply-adds measure your patience.
+# to sixteenfold, since every stage now has up to sixteen times as many places to visit. Parameters measure the file
+# you save; multiply-adds measure your patience.
 #
 # That is also why the course has a network of its own. **ResNet-8** has three stages with one block each, 32, 64 and
 # 128 channels wide, and $h$ has 128 numbers. Two CPU cores can pretrain it while you wait. Whoever has a GPU takes
@@ -285,23 +290,6 @@ for arch in ("resnet8", "resnet18", "resnet50", "resnet200"):
 #
 # Use `my.small_image_stem` for the stem: it is yours if yours has passed. Nothing is added behind $h$: no
 # normalisation, no layer. And no number is written down that the network knows itself.
-#
-# <details><summary>Hint 1</summary>
-#
-# `fc` is a linear layer on top of $h$. Which of its attributes says how long $h$ is?
-#
-# </details>
-# <details><summary>Hint 2</summary>
-#
-# Read `in_features` first. Then put into the place of `fc` what you put into the place of the max-pool.
-#
-# </details>
-# <details><summary>Hint 3</summary>
-#
-# `net = resnet(arch)`; if `small_images`, `net = my.small_image_stem(net)`; `feature_dim = net.fc.in_features`;
-# `net.fc = nn.Identity()`. What is left is to return two things in the right order.
-#
-# </details>
 
 # %% exercise="build_encoder"
 def build_encoder(arch, small_images):
@@ -325,8 +313,28 @@ def show_representation():
 
 checks.try_it(show_representation)
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# `fc` is a linear layer on top of $h$. Which of its attributes says how long $h$ is?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Read `in_features` first. Then put into the place of `fc` what you put into the place of the max-pool.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `net = resnet(arch)`; if `small_images`, `net = my.small_image_stem(net)`; `feature_dim = net.fc.in_features`;
+# `net.fc = nn.Identity()`. What is left is to return two things in the right order.
+#
+# </details>
+
 # %% check="build_encoder" points=4
-f, feature_dim = build_encoder("resnet18", True)
+pair = build_encoder("resnet18", True)
+assert isinstance(pair, tuple | list) and len(pair) == 2, checks.why(build_encoder, "A pair is to be returned.")
+f, feature_dim = pair
 assert feature_dim == 512, checks.why(build_encoder, "ResNet-18's h has 512 numbers.")
 assert f(torch.zeros(2, 3, 32, 32)).shape == (2, 512), checks.why(build_encoder, "Two images give h of shape (2, 512).")
 checks.check_build_encoder(build_encoder)
@@ -346,9 +354,9 @@ my.keep(build_encoder)
 #
 # ## A random encoder is not nothing
 #
-# Nothing has been trained. Is $h$ worthless then? Let us ask in two ways: how well does a linear layer tell the ten
-# classes apart, and how well does a linear map read off *how* the object was drawn (its hue, its position, the light),
-# in pictures it was not fitted on? Beside it stand two controls: chance, and the raw pixels.
+# Nothing has been trained. Is $h$ worthless then? Let us ask in two ways: how well does a linear layer (a *linear
+# probe*) tell the ten classes apart, and how well does a linear map read off *how* the object was drawn (its hue, its
+# position, the light), in pictures it was not fitted on? Beside it stand two controls: chance, and the raw pixels.
 #
 # **Predict:** which of the four factors survive 128 random averages: hue, position, light, rotation?
 
@@ -375,9 +383,10 @@ figure.axes[0].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 plots.show(figure, alt=f"How much of each factor a linear map reads off: {scores}.")
 
 # %% [markdown]
-# A random encoder tells the classes apart better than chance, on average better than raw pixels, and still badly; and
-# look how far the seeds lie apart. What it holds best is *style*: the colour, the light, where the object is. Two
-# lessons for later:
+# A random encoder tells the classes apart better than chance, with some seeds better than raw pixels, and still badly;
+# look how far the seeds lie apart. What it holds best is *style*: the colour, the light, where the object is. A factor
+# without a bar has an R² of 0 or below: on new pictures the linear map does no better than the mean. Two lessons for
+# later:
 #
 # 1. Every trained encoder has to be compared with random ones, more than one: what the architecture gives for free is
 #    not learned, and what one lucky seed gives is not the architecture's.

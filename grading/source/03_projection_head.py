@@ -36,9 +36,9 @@ plots.course_map(here="projection_head")
 # forward:  h (N, in_dim)  →  z (N, out_dim)
 # ```
 #
-# Three things are *not* in it. No ReLU at the end: $z$ needs both signs, or all embeddings are crowded into one corner
-# of the sphere. No normalisation: the loss does that itself, and it is best done in one place. And something that
-# must not be missing: without the ReLU in the middle, $W_2 W_1$ is a single matrix, however many layers you write.
+# Two things are *not* in it. No ReLU at the end: $z$ needs both signs, or all embeddings are crowded into one corner
+# of the sphere. No normalisation: the loss does that itself, and it is best done in one place. One thing must not be
+# missing, the ReLU in the middle: without it, $W_2 W_1$ is a single matrix, however many layers you write.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -90,8 +90,10 @@ def walk():
 checks.try_it(walk)
 
 # %% check="projection_head" points=4
-head = ProjectionHead(12, 24, 5)
-assert head(torch.ones(3, 12)).shape == (3, 5), checks.why(ProjectionHead, "Three h of 12 numbers give z of shape (3, 5).")
+z = ProjectionHead(12, 24, 5)(torch.ones(3, 12))
+assert torch.is_tensor(z) and z.shape == (3, 5), checks.why(
+    ProjectionHead, "Three h of 12 numbers give z of shape (3, 5)."
+)
 assert ProjectionHead(12, 24)(torch.ones(1, 12)).shape == (1, 128), checks.why(
     ProjectionHead, "Unless told otherwise, z has 128 numbers."
 )
@@ -111,7 +113,8 @@ my.keep(ProjectionHead)
 # %% [markdown]
 # ## Exercise 3.2 · `SimCLR` (about 4 lines, 3 points)
 #
-# Now $f$ and $g$ in one module, so that one optimizer trains both. Its output has both names of the field in it.
+# Now $f$ and $g$ in one module, so that one optimizer trains both. It returns both: $z$ for the
+# loss, $h$ for what comes after.
 #
 # ```
 # SimCLR(encoder, head)      keeps them as .encoder and .head; the notebooks to come take them from there
@@ -201,7 +204,8 @@ linear, h = nn.Linear(128, 32, bias=False), torch.rand(1, 128)
 directions = torch.linalg.svd(linear.weight.detach()).Vh  # (128, 128): the first 32 are seen, the others are not
 rank = int(torch.linalg.matrix_rank(linear.weight))
 print(f"rank {rank}: {128 - rank} of 128 directions are mapped to zero")
-for name, other in {"h + 10 · seen": h + 10 * directions[0], "h + 10 · unseen": h + 10 * directions[-1], "3 · h": 3 * h}.items():
+others = {"h + 10 · seen": h + 10 * directions[0], "h + 10 · unseen": h + 10 * directions[-1], "3 · h": 3 * h}
+for name, other in others.items():
     print(f"{name:16} cosine with h: {F.cosine_similarity(h, other).item():.3f}", end="   ")
     print(f"cosine of the two z: {F.cosine_similarity(linear(h), linear(other)).item():.3f}")
 
@@ -249,7 +253,9 @@ def read_off(representation, factor):
     return evaluation.factor_r2(representation[:half], factor[:half], representation[half:], factor[half:])
 
 
-scores = {name: {"content": [], "style": []} for name in ("h, trained without g", "h, trained with g", "z, trained with g")}
+# %%
+names = ("h, trained without g", "h, trained with g", "z, trained with g")
+scores = {name: {"content": [], "style": []} for name in names}
 for seed in range(1 if course.quick() else 3):
     torch.manual_seed(seed)
     for kind, head in (("without g", nn.Identity()), ("with g", my.ProjectionHead(32, 32, 8))):
@@ -270,9 +276,9 @@ plots.show(figure, alt=f"Mean R² of content and style: {means}.")
 
 # %% [markdown]
 # Without a head the style is gone from $h$: it had to vanish somewhere, and $f$ was all there was. With a head it is
-# gone from $z$ just the same, while most of it is still there in $h$. **The head is where the forgetting happens**, so that the
-# encoder need not forget. A later task may want just that: the colour of a bird is style to SimCLR, and half of the
-# answer to a bird-watcher.
+# gone from $z$ just the same, while most of it is still there in $h$. **The head is where the forgetting
+# happens**, so that the encoder need not forget. A later task may want just that: the colour of a bird is style to
+# SimCLR, and half of the answer to a bird-watcher.
 #
 # Notebook 06 asks the same of real pictures, whose factors are known.
 #
@@ -343,7 +349,8 @@ print(f"cosine of h before and after:     {F.cosine_similarity(h_before, h_after
 # The head is thrown away. The encoder is frozen: no step of an optimizer on the classifier's parameters moves its
 # weights, and its batch-norm statistics stay what they are, **even after `classifier.train()`**. You will want a small
 # `nn.Module` of your own; write its class inside the function or above it, in the same cell. How long $h$ is, the head
-# knows: its first weight, `next(model.head.parameters())`, has one column for each entry of $h$.
+# knows: its first weight, `next(model.head.parameters())`, has one column for each entry of $h$. Take a copy of the
+# encoder (`copy.deepcopy`), or you freeze the model's own.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -396,10 +403,8 @@ def compare_with_careless():
         classifier(dark)
     after = {"careless": first_running_mean(careless), "yours": first_running_mean(classifier)}
     moved = {name: round((mean - before).abs().max().item(), 3) for name, mean in after.items()}
-    plots.show(
-        plots.statistics_before_after(before, after),
-        alt=f"Running means before and after ten runs in train mode. Largest change: {moved}.",
-    )
+    alt = f"Running means before and after ten runs in train mode. Largest change: {moved}."
+    plots.show(plots.statistics_before_after(before, after), alt=alt)
 
 
 checks.try_it(compare_with_careless)

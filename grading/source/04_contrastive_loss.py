@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 04 · Contrastive loss
 #
-# *Write NT-Xent three times, each faster and safer than the last, and learn to read the number it prints.*
+# *Write NT-Xent twice, first to be read, then to be fast and safe, and learn to read the number it prints.*
 #
 # The encoder $f$ and the projection head $g$ turn every view into an embedding $z$. The loss is what tells them
 # whether the embeddings are any good, and nobody gives it a label. This notebook is that loss: one equation, from a
@@ -167,7 +167,7 @@ my.keep(nt_xent_loop)
 # returns  (M, M) entry (i, k) is the cosine of the angle between rows i and k
 # ```
 #
-# One row may be all zeros. It has no direction, and dividing by its length gives 0/0; your matrix must stay finite.
+# A row may be all zeros. It has no direction, and dividing by its length gives 0/0; your matrix must stay finite.
 
 
 # %% exercise="cosine_similarities"
@@ -181,6 +181,8 @@ def cosine_similarities(z):
 
 # %% [markdown]
 # Here is your matrix for real embeddings: the small encoder that comes with the course looks at four images, twice.
+#
+# Dark red is a cosine of 1, white 0, dark blue -1.
 #
 # **Predict.** Where must it be dark red, whatever the images? Where should a good encoder make it red?
 
@@ -281,7 +283,7 @@ def positive_index(n):
 # %%
 def show_index():
     names = [f"{view}{i}" for view in "ab" for i in range(4)]
-    print("   ".join(f"{anchor} → {names[j]}" for anchor, j in zip(names, positive_index(4).tolist(), strict=True)))
+    print("   ".join(f"{anchor} → {names[int(j)]}" for anchor, j in zip(names, positive_index(4))))
 
 
 checks.try_it(show_index)
@@ -450,7 +452,7 @@ my.keep(nt_xent)
 #
 # ```
 # n        images in the batch (each gives two views)
-# returns  the loss of a blind guess: all candidates equally likely; natural logarithm
+# returns  a number: the loss of a blind guess, all candidates equally likely; natural logarithm
 # ```
 
 
@@ -495,7 +497,7 @@ my.keep(chance_loss)
 
 # %% [markdown]
 # **A true story.** Somebody trained SimCLR for 728 epochs with batches of 512 images and asked the authors of the
-# library why the loss stayed at 6.9287 (issue 233 of tensorflow/similarity). How far had the network come?
+# library about a loss that stayed at 6.9287 (issue 233 of tensorflow/similarity). How far had that loss come?
 
 # %%
 stuck = 6.9287
@@ -509,7 +511,8 @@ print(f"it hesitates between e^{stuck} = {math.exp(stuck):.0f} of {2 * 512 - 1} 
 # The other end of the ruler is not 0. Cosines cannot exceed 1, so even a perfect positive has odds of only
 # $e^{1/\tau}$ to 1 against each negative at a right angle: the larger $\tau$, the higher the floor. Take embeddings
 # that answer every question well, positives in one place and all negatives at right angles, and beside them two
-# networks that look at the 64 images from before: one before its first step, and the course's small encoder.
+# networks that look at the 64 images from before: one before its first step, and the course's small encoder. (Negatives
+# can lie a little past the right angle, so the floor is a mark, not a bound.)
 
 # %%
 networks = {"untrained": training.build_model(training.Recipe()).eval(), "the course's encoder": model}
@@ -536,7 +539,7 @@ plots.show(plots.loss_ruler(rows), alt=alt)
 #
 # - An untrained network stands near chance. A run that is still there after its first epochs is broken, however busy
 #   it looks.
-# - **Losses with different $\tau$ or $N$ must not be compared.** Neither end of their rulers is in the same place.
+# - **Losses with different $\tau$ or $N$ must not be compared.** $\tau$ moves the floor, $N$ both ends.
 # - A loss tells how hard the questions still are, not how good the representation is. That is why training is watched
 #   with a k-NN monitor as well (notebook 05).
 #
@@ -577,7 +580,7 @@ plots.show(plots.temperature_rows(cosines, rows), alt=alt)
 #
 # Now let the loss move things itself. Ten images, two views each, and no network: $z$ is a point on a circle, and
 # gradient descent shifts the points. Paths start on the inner ring and end on the outer one; a colour is an image,
-# circle and diamond are its two views.
+# and its two paths are its two views.
 #
 # **Predict.** Pairs will come together. How will the ten images arrange themselves at each temperature?
 

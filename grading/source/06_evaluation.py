@@ -270,6 +270,7 @@ def representations(images):
     return {"pixels": pixels(images), "random encoder, h": random_h, "trained encoder, z": z, "trained encoder, h": h}
 
 
+# %%
 random_encoder = evaluation.random_encoder(recipe["arch"], recipe["small_images"])
 random_encoder.to(device, memory_format=torch.channels_last)
 of_bank, of_validation = representations(bank.images), representations(validation.images)

@@ -403,7 +403,7 @@ def look_at_given(what: str, given, wanted: Tensor | None) -> None:
     )
     mistakes = {
         "the pixels are still 0 to 255: divide by 255.": 255 * wanted,
-        "divided by 255 twice.": wanted / 255,
+        "divided by 255 once too often; only uint8 is 0 to 255, a float image is in [0, 1] already.": wanted / 255,
         "the channels are reversed; leave them as they come, BGR or RGB.": wanted.flip(0),
     }
     given = given.detach().cpu().double()
@@ -447,12 +447,12 @@ def expect_two_draws(what: str, recorder: Recorder, pair, wanted: Tensor) -> Non
         if recorder.made and any(given.shape == made.shape and torch.equal(given, made) for made in recorder.made):
             if not close(given.double(), wanted.double(), 1e-6):
                 raise NotYet(f"{what} makes one view from the other; make both from the image itself.")
-    look_at_given("The transform", recorder.given[0], wanted)
+    look_at_given(f"{what}: the transform", recorder.given[0], wanted)
     if x_a.shape == x_b.shape and torch.equal(x_a, x_b):
         raise NotYet(f"{what} gave the same view twice: call the transform once for each view.")
     for given in recorder.given[1:]:
         if not close(given.double(), wanted.double(), ROUNDING):
-            look_at_given("For x_b, the transform", given, wanted)
+            look_at_given(f"{what}: for x_b, the transform", given, wanted)
     made = [view.double() for view in recorder.made]
     for name, view in (("x_a", x_a), ("x_b", x_b)):
         expect(
@@ -597,6 +597,10 @@ def usual_mistakes(x_a: Tensor, x_b: Tensor) -> dict[str, float]:
     a, b, pixels = shares(x_a), shares(x_b), x_a[0].numel()
     low, high = min(x_a.min(), x_b.min()).item(), max(x_a.max(), x_b.max()).item()
     own = [shares(x, 32, x.min().item(), x.max().item() + 1e-9) for x in (x_a, x_b)]
+    by_channel = [
+        torch.cat([shares(channel[None], 32, channel.min().item(), channel.max().item() + 1e-9)[:1] for channel in x])
+        for x in (x_a, x_b)
+    ]
     pooled = [shares(x.reshape(1, -1).expand(3, -1)[:, :, None]) for x in (x_a, x_b)]
     grey = [
         shares((x.double() * torch.tensor([0.299, 0.587, 0.114]).double()[:, None, None]).sum(0).expand(3, -1, -1))
@@ -610,6 +614,7 @@ def usual_mistakes(x_a: Tensor, x_b: Tensor) -> dict[str, float]:
         "all channels are in one histogram; make one for each channel.": overlap(*pooled),
         "that is the histogram of the grey values; make one for each channel.": overlap(*grey),
         "the bins span what values occur; they must span 0 to 1.": overlap(*own),
+        "the bins span what values occur in each channel; they must span 0 to 1.": overlap(*by_channel),
         "the bins span what values occur in both; they must span 0 to 1.": overlap(
             *[shares(x, 32, low, high + 1e-9) for x in (x_a, x_b)]
         ),

@@ -73,7 +73,11 @@ def call(what: str, answer: Callable, *arguments, **named):
 def describe_error(problem: Exception) -> str:
     """The exception in one line, with the innermost line of a notebook cell or of the answer's file."""
     frames = traceback.extract_tb(problem.__traceback__)
-    own = [frame for frame in frames if "/site-packages/" not in frame.filename and "/helpers/checks/" not in frame.filename]
+    own = [
+        frame
+        for frame in frames
+        if "/site-packages/" not in frame.filename and "/helpers/checks/" not in frame.filename
+    ]
     text = f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
     return f"{text} in the line `{own[-1].line}`" if own and own[-1].line else text
 
@@ -157,5 +161,7 @@ def try_it(demonstration: Callable[[], object]) -> None:
 
 def snake_case(name: str) -> str:
     """TwoViews -> two_views, SimCLR -> simclr: how an answer's check is named."""
-    spaced = "".join(f"_{letter}" if letter.isupper() and before.islower() else letter for before, letter in zip("_" + name, name))
+    spaced = "".join(
+        f"_{letter}" if letter.isupper() and before.islower() else letter for before, letter in zip("_" + name, name)
+    )
     return spaced.lower().strip("_").replace("sim_clr", "simclr")

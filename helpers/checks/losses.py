@@ -30,6 +30,17 @@ TORCH_ONLY = (
 NO_GRADIENT = f"The value is right, but no gradient flows through it. {TORCH_ONLY}"
 
 
+INFINITE = {  # by whether there are no labels
+    True: "A logit of -inf is read as the positive's. Is the target the row itself, or is the positive masked as well?"
+    " In [z_a; z_b] the positive of row i is row i + N.",
+    False: "A log-probability of -inf is read: is the anchor among its own positives? Take it out of them.",
+}
+NEARLY = (
+    "Is something added inside the logarithm, is the mask on the diagonal not low enough (-inf is), or is z rounded to"
+    " float32 on the way?"
+)
+
+
 # The truth ---------------------------------------------------------------------------------------------------------
 
 
@@ -433,8 +444,8 @@ def ask(name: str, answer, z_a: Tensor, z_b: Tensor, labels: Tensor | None, temp
     expect_tensor(what, value, ())
     expect(
         value.dtype == z_a.dtype,
-        f"{what} has dtype {value.dtype}, though z has {z_a.dtype}. Keep z's dtype: no .float(),"
-        f" no torch.zeros without dtype=.",
+        f"{what} has dtype {value.dtype}, though z has {z_a.dtype}. Keep z's dtype: no .float(), no torch.zeros"
+        " without dtype=, and no torch.tensor(...) of plain numbers, which cuts the gradient off as well.",
     )
     return value
 
@@ -460,6 +471,10 @@ def fault(name: str, answer, views: tuple, temperature: float, mistakes: list) -
     sentence = name_mistake(value, wanted, (z_a, z_b, temperature, labels), mistakes)
     if sentence:
         return f"{said}: {sentence}", True
+    if value == math.inf:
+        return f"{said}. {INFINITE[labels is None]}", True
+    if close(value, wanted, 1e-3):
+        return f"{describe(name, z_a, labels, temperature)} is off by {(value - wanted).abs():.1g} only. {NEARLY}", True
     return f"{said}.", False
 
 
@@ -475,7 +490,8 @@ def expect_values(name: str, answer, generator, mistakes: list, temperatures: di
             raise NotYet(f"{name} is right for N = {fits[0]}, but: {found[0]} Is a size hard-coded? Use len(z_a).")
         if labelled and not fault(name, answer, (*views[:2], torch.arange(5)), first, []):
             raise NotYet(
-                f"{found[0]} Where every label differs it is right, so look at the other positives of a class."
+                f"{found[0]} Where every label differs it is right, so look at the other positives of a class:"
+                " each is a positive, and each stays in the denominator."
             )
         found = fault(name, answer, views, first, two_of(mistakes))
     if found:
@@ -823,30 +839,26 @@ def check_positive_index(positive_index, generator):
                 f" Is a size hard-coded? Use n."
             )
         expect_tensor(what, value, (2 * n,))
-        expect_close(
-            what,
-            value,
-            wanted,
-            {
-                "that is the pairing (2i, 2i + 1). In [z_a; z_b] all of z_a comes first: row i"
-                " pairs with row i + N.": rows ^ 1,
-                "an anchor is not its own positive. In [z_a; z_b] row i pairs with row i + N.": rows,
-                "rows count from 0 in torch; these count from 1.": wanted + 1,
-                "it runs past the end. The positive of row i + N is row i: wrap around.": rows + n,
-                "that runs backwards. Row i pairs with row i + N.": rows.flip(0),
-                "that is the next row. Row i pairs with row i + N.": rows.roll(-1),
-                "that is the row before. Row i pairs with row i + N.": rows.roll(1),
-                "off by one row: row i pairs with row i + N.": rows.roll(n - 1),
-                "off by one row, too: row i pairs with row i + N.": rows.roll(n + 1),
-                "both halves point to the same rows. The positive of row i + N is row i, in the first half.": rows % n
-                + n,
-                "both halves point to z_a. The positive of row i is row i + N, in the second half.": rows % n,
-            },
-        )
         expect(
-            not value.is_floating_point() and value.dtype == torch.int64,
+            value.dtype == torch.int64,
             f"{what} has dtype {value.dtype}; int64 is wanted, as F.cross_entropy takes for its targets.",
         )
+        mistakes = {
+            "that is the pairing (2i, 2i + 1). In [z_a; z_b] all of z_a comes first: row i pairs with row i + N.": rows
+            ^ 1,
+            "an anchor is not its own positive. In [z_a; z_b] row i pairs with row i + N.": rows,
+            "rows count from 0 in torch; these count from 1.": wanted + 1,
+            "it runs past the end. The positive of row i + N is row i: wrap around.": rows + n,
+            "that runs backwards. Row i pairs with row i + N.": rows.flip(0),
+            "that is the next row. Row i pairs with row i + N.": rows.roll(-1),
+            "that is the row before. Row i pairs with row i + N.": rows.roll(1),
+            "off by one row: row i pairs with row i + N.": rows.roll(n - 1),
+            "off by one row, too: row i pairs with row i + N.": rows.roll(n + 1),
+            "both halves point to the same rows. The positive of row i + N is row i, in the first half.": rows % n + n,
+            "both halves point to z_a. The positive of row i is row i + N, in the second half.": rows % n,
+        }
+        named = next((s for s, wrong in mistakes.items() if torch.equal(value, wrong)), "row i pairs with row i + N.")
+        expect(torch.equal(value, wanted), f"{what} gave {value.tolist()}, not {wanted.tolist()}: {named}")
 
 
 @check
