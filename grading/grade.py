@@ -12,12 +12,14 @@ import csv
 import shutil
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor
+from sqlalchemy.exc import SAWarning
 
 from grading.build import ASSIGNMENT, GRADING, course, release
 
@@ -190,6 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Grade all submissions.")
     parser.add_argument("--folder", type=Path, default=GRADING, help="holds submitted/; default: grading")
     folder = parser.parse_args().folder
+    warnings.simplefilter("ignore", SAWarning)  # nbgrader's own, of no use to an instructor
     rows = grade(folder)
     print(f"{len(rows)} graded: {folder}/grades.csv, feedback in {folder}/feedback/")
     sys.exit(1 if any(row["note"] for row in rows) else 0)
