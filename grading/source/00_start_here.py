@@ -225,20 +225,13 @@ my.table(("TwoViews", "build_encoder", "ProjectionHead", "nt_xent", "pretrain", 
 threads = machine.cap_threads()
 memory = psutil.virtual_memory()
 print(f"Python {platform.python_version()}, torch {torch.__version__}, {platform.system()} {platform.machine()}")
-print(
-    f"{machine.usable_cores()} core(s) usable, torch uses {threads} thread(s); GPU: {torch.cuda.get_device_name() if torch.cuda.is_available() else 'none, and none is needed'}"
-)
+print(f"{machine.usable_cores()} core(s) usable, torch uses {threads} thread(s)")
+print("GPU:", torch.cuda.get_device_name() if torch.cuda.is_available() else "none, and none is needed")
 print(f"memory: {memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f} GiB")
-print(
-    f"pictures: {len(train):,} to train on, {len(test):,} to test, {(train.images.nbytes + test.images.nbytes) / 2**20:.0f} MiB in memory"
-)
+print(f"pictures: {len(train):,} to train on, {len(test):,} to test")
 print("bfloat16 in hardware:", "yes" if machine.has_bfloat16(machine.best_device()) else "no, so training takes longer")
-writable = os.access(data.DATA, os.W_OK)
-print(
-    "your answers are kept in data/yours/"
-    if writable
-    else "data/ is not writable: your answers last as long as the kernel"
-)
+kept = "in data/yours/" if os.access(data.DATA, os.W_OK) else "until the kernel stops, for data/ is not writable"
+print("your answers are kept", kept)
 if memory.available < 2 * 2**30:
     print("Less than 2 GiB are free: close other notebooks (Kernel → Shut Down All) before notebook 05.")
 

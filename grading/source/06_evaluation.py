@@ -308,9 +308,7 @@ def draw_neighbours(name):
     truth = [bank.classes[label] for label in validation.labels[asked_rows]]
     right = sum(name == true for row, true in zip(names, truth, strict=True) for name in row)
     figure = plots.neighbour_grid(validation.images[asked_rows], truth, bank.images[nearest], names, title=name)
-    plots.show(
-        figure, alt=f"Five images and their eight nearest neighbours by {name}: {right} of 40 show the query's class."
-    )
+    plots.show(figure, alt=f"Five images, their eight nearest neighbours by {name}: {right} of 40 of the query's class.")
 
 
 draw_neighbours("pixels")
@@ -601,6 +599,7 @@ def factor_scores(name):
     return scores
 
 
+# %%
 if bank.factors:
     scores = {name: factor_scores(name) for name in encoders}
     alt = "; ".join(
