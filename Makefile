@@ -14,7 +14,7 @@ help:
 ## make setup      make the environment .venv and install what requirements.txt lists (minutes the first time)
 setup: $(VENV)/ready
 
-$(VENV)/ready: requirements.txt pyproject.toml grading/setup.sh
+$(VENV)/ready: requirements.txt pyproject.toml grading/setup.sh grading/lab_settings.py grading/nbgrader_config.py
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh grading/setup.sh
 	@touch $@
 
