@@ -1,6 +1,8 @@
 """The grader, through the real nbgrader: one class is graded once, every test looks at its table and feedback."""
 
 import csv
+import html
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -130,10 +132,12 @@ def test_the_command_fails_and_prints_no_traceback_when_a_submission_has_problem
 @pytest.mark.notebook
 def test_feedback_shows_points_and_the_diagnosis_but_no_hidden_test(graded):
     page = (graded[1] / "feedback" / "wrong" / "04_contrastive_loss.html").read_text(encoding="utf-8")
+    text = html.unescape(re.sub("<[^>]+>", "", page))  # code is coloured, word by word
     assert "Score:" in page and "itself" in page  # the diagnosis names the anchor itself
-    hidden = cell_of(instructor_notebook(SOURCE / "04_contrastive_loss.py"), "chance_loss_hidden").source
-    for line in hidden.splitlines()[2:-1]:
-        assert line.split("(")[0].strip() not in ("",) and line not in page
+    cells = instructor_notebook(SOURCE / "04_contrastive_loss.py")
+    assert cell_of(cells, "chance_loss_check").source.splitlines()[-1] in text  # a test that is no secret is there
+    hidden = cell_of(cells, "chance_loss_hidden").source.splitlines()[2:-1]
+    assert hidden and not [line for line in hidden if line in text]
 
 
 def test_an_answer_replaces_only_its_own_stub():
