@@ -329,7 +329,8 @@ def watched_views(images, generator):
     return training.views_of(small)(images, generator)
 
 
-history = pretrain(training.build_model(small), pictures.images[:40], watched_views, small)
+images = torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+history = pretrain(training.build_model(small), images, watched_views, small)
 assert seen == [16] * 6, checks.why(pretrain, f"40 images, 3 epochs and batches of 16 make 6 batches of 16, not {seen}")
 assert len(history["loss"]) == 6, checks.why(pretrain, "history['loss'] should hold one number a step")
 checks.check_pretrain(pretrain)

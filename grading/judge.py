@@ -1,0 +1,297 @@
+"""Judge a student's answers: which graded cells pass, and what to say of those that do not.
+
+An answer runs in a sandbox; the check and the hidden tests run here, where it cannot reach them, on what it returns for
+inputs drawn anew (grading/sandbox/wire.py). Answers that make or take modules are asked instead (grading/verdicts.py).
+Only then are the course's own checks let into the sandbox, to name the mistake, and for what cannot be seen from outside.
+"""
+
+import ast
+import contextlib
+import functools
+import hashlib
+import importlib
+import io
+import json
+import re
+import types
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from grading.sandbox import start, wire
+from grading.sandbox.cells import statements
+from grading.verdicts import VERDICTS
+from helpers import checks, course
+from helpers.checks.core import NotYet, snake_case
+
+ROOT = Path(__file__).parent.parent
+SECONDS = 90  # of wall time for one exercise, a few times what the slowest right answer takes on a busy core
+INSIDE_TOO = (*VERDICTS, "two_views", "two_view_dataset", "nt_xent", "sup_con")  # have sides that only show inside
+UNSEEN = "Right on the inputs of the check, not yet on others: a case you have not seen fails."
+STATISTICAL = ("color_distortion", "simclr_transform")  # slow: fewer seeds
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise of the instructor's notebook."""
+
+    name: str  # nt_xent, two_views
+    object: str  # nt_xent, TwoViews: what the answer is called
+    module: str  # helpers.losses
+    check: str  # sources of its cells
+    hidden: str
+    setup: str
+    plain: tuple[str, ...]  # the notebook's other code before the check
+    forbidden: dict[str, str] = field(hash=False, default_factory=dict)  # names of reference answers: their module
+
+
+def exercises(stem: str, notebook: NotebookNode) -> list[Exercise]:
+    """The exercises of an instructor's notebook, in order."""
+    cells, order = {cell.id: cell.source for cell in notebook.cells}, [cell.id for cell in notebook.cells]
+    started = 0
+    module = f"helpers.{stem.split('_', 1)[1].replace('contrastive_loss', 'losses')}"
+    found = []
+    for name in checks.POINTS[stem]:
+        solution, check, hidden = cells[name], cells[f"{name}_check"], cells[f"{name}_hidden"]
+        hidden = hidden.split("### BEGIN HIDDEN TESTS\n")[-1].split("### END HIDDEN TESTS")[0]
+        called = next(each for each in sorted(defined(solution)) if snake_case(each) == name)
+        ended = order.index(f"{name}_check")
+        prose = "\n".join(cell.source for cell in notebook.cells[started:ended] if cell.cell_type == "markdown")
+        started = ended
+        given = set(re.findall(r"\bmy\.(\w+)", prose)) | names_in("\n".join([cells["setup"], solution, check, hidden]))
+        forbidden = {each: module for each in to_forbid(module, called, given)}
+        graded = [cell.id for cell in notebook.cells if cell.metadata.get("nbgrader")]
+        plain = [cell.source for cell in notebook.cells[:ended] if cell.cell_type == "code" and cell.id not in graded]
+        found.append(Exercise(name, called, module, check, hidden, cells["setup"], tuple(plain), forbidden))
+    return found
+
+
+def names_in(source: str) -> set[str]:
+    """Attributes and imported names that occur in the source."""
+    nodes = list(ast.walk(ast.parse(source)))
+    imported = {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return imported | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+
+
+def to_forbid(module: str, called: str, given: set[str]) -> set[str]:
+    """The reference answer, what it is made of, and its neighbours, save what the exercise hands out itself."""
+    parts = importlib.import_module(module)
+    answers = {name for name, place in course.PIECES.items() if f"helpers.{place}" == module} | {called}
+    needed = reachable(parts, given - {called})
+    return (reachable(parts, answers) & (answers | reachable(parts, {called}))) - (needed - {called})
+
+
+def reachable(module: types.ModuleType, names: set[str]) -> set[str]:
+    """These functions and classes of a module and those they use, in turn."""
+    found, left = set(), {name for name in names if hasattr(module, name)}
+    while left:
+        name = left.pop()
+        value = getattr(module, name, None)
+        if name in found or getattr(value, "__module__", None) != module.__name__:
+            continue
+        found.add(name)
+        codes = [getattr(part, "__code__", None) for part in (value, *getattr(value, "__dict__", {}).values())]
+        left |= {each for code in codes if code for each in code.co_names if hasattr(module, each)}
+    return found
+
+
+def parsed(source: str) -> ast.Module:
+    """The cell's syntax tree; an empty one where it is not Python."""
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.Module([], [])
+
+
+def defined(source: str) -> set[str]:
+    """Names that a cell defines at its top level: functions, classes, variables, imports."""
+    body = parsed(source).body
+    names = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names |= {(alias.asname or alias.name).split(".")[0] for node in imports for alias in node.names}
+    made = [node for node in body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    return names | {part.id for node in made for part in ast.walk(node) if is_made(part)}
+
+
+def is_made(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+
+
+def used(source: str) -> set[str]:
+    return {node.id for node in ast.walk(parsed(source)) if isinstance(node, ast.Name)}
+
+
+def behind(start: str, cells: list[str]) -> list[str]:
+    """Of these cells those that define what the start uses, and what they use in turn; in their order."""
+    chosen, left = set(), [start]
+    while left:
+        wanted = used(left.pop())
+        fresh = {place for place, cell in enumerate(cells) if place not in chosen and wanted & defined(cell)}
+        chosen |= fresh
+        left += [cells[place] for place in fresh]
+    return [cell for place, cell in enumerate(cells) if place in chosen]
+
+
+@functools.cache
+def sources(with_checks: bool) -> dict[str, str]:
+    """The text of helpers by path: all but the checks, of which the core alone; or the checks alone."""
+    folder = ROOT / "helpers"
+    text = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py"))}
+    core = ("helpers/checks/core.py",)
+    if with_checks:
+        return {path: source for path, source in text.items() if path.startswith("helpers/checks/") and path not in core}
+    text = {path: source for path, source in text.items() if not path.startswith("helpers/checks/") or path in core}
+    return text | {"helpers/checks/__init__.py": "from helpers.checks.core import NotYet, try_it, why\n"}
+
+
+@functools.cache
+def clinic(with_key: bool) -> dict:
+    record = json.loads((ROOT / "data/results/clinic.json").read_text(encoding="utf-8"))
+    return record if with_key else {name: value for name, value in record.items() if name not in ("key", "salt")}
+
+
+def seed_of(secret: str, *words: object) -> int:
+    """A number that nobody knows who does not know the secret."""
+    return int.from_bytes(hashlib.sha256("/".join([secret, *map(str, words)]).encode()).digest()[:3], "big")
+
+
+def as_exception(kind: str, text: str, notyet: bool) -> Exception:
+    """What an answer raised, as the checks expect it."""
+    if notyet:
+        return NotYet(text)
+    if kind == "NotImplementedError":
+        return NotImplementedError(text)
+    return type(kind if kind.isidentifier() else "Exception", (Exception,), {})(text)
+
+
+@dataclass
+class Judge:
+    """Judges answers one after the other; starts its sandbox when it needs one."""
+
+    secret: str
+    sandbox: start.Sandbox | None = None
+
+    def close(self) -> None:
+        if self.sandbox:
+            self.sandbox.close()
+        self.sandbox = None
+
+    def judge(self, exercise: Exercise, around: list[str], answers: dict[str, str]) -> dict[str, str | None]:
+        """{check and hidden: None for passed, else what to say}.
+
+        Args:
+            around: sources of the student's own cells.
+            answers: sources of all solution cells of the notebook, by exercise.
+        """
+        if exercise.name not in answers:
+            return dict.fromkeys(("check", "hidden"), "this exercise is not written yet.")
+        ask = functools.partial(self.ask, exercise, around, answers)
+        outside = self.by_verdict if exercise.name in VERDICTS else self.by_check
+        said = {"check": None, "hidden": None} | ask(outside, inside=False)
+        if exercise.name in INSIDE_TOO and (exercise.name in VERDICTS or said["check"] is None):
+            inside = ask(self.by_cells, inside=True)
+            said = {part: inside.get(part) or said[part] for part in said}
+        if said["check"] is not None:
+            said["hidden"] = said["hidden"] or said["check"]
+        return said
+
+    def ask(self, exercise: Exercise, around: list[str], answers: dict[str, str], way, inside: bool) -> dict:
+        """Run one way of judging on a fresh fork; a fork that dies or hangs is a wrong answer, with its reason."""
+        if self.sandbox is None:
+            self.sandbox = start.Sandbox(sources(False), clinic(False))
+        own = answers[exercise.name]
+        others = {source: name for name, source in answers.items() if name != exercise.name}
+        theirs = [(others[source], source) for source in behind(own, list(others))]
+        text = "\n".join([exercise.check, exercise.hidden, own, *around, *[source for _, source in theirs]])
+        request = {
+            "name": exercise.object, "around": [exercise.setup, *behind(text, list(exercise.plain)), *around],
+            "answers": [*theirs, (exercise.object, own)],
+            "forbidden": exercise.forbidden, "seed": seed_of(self.secret, exercise.name, "theirs"),
+            "checks": sources(True) if inside else None,
+        }  # fmt: skip
+        try:
+            peer = self.sandbox.open(request, SECONDS, error=as_exception)
+        except OSError as problem:
+            self.close()
+            return {"check": f"it could not be run ({problem})."}
+        try:
+            answer = peer.receive()["yours"]
+            said = way(exercise, peer, answer)
+        except Exception as problem:
+            said = {"check": str(problem)}
+        if peer.broken:
+            killed = self.sandbox.killed
+            said = {"check": f"it was stopped: {killed or peer.broken}."}
+        if not self.sandbox.done(peer) or self.sandbox.killed:
+            self.close()
+        return said
+
+    def by_check(self, exercise: Exercise, peer: wire.Peer, answer) -> dict[str, str | None]:
+        """The cells of the notebook, run here on the answer there; then the check on inputs nobody knows."""
+        name_it(answer, exercise.object)
+        namespace = surroundings(exercise) | {exercise.object: answer}
+        said = {"check": passes(lambda: exec(exercise.check, namespace))}
+        if said["check"] is None:
+            seeds = [seed_of(self.secret, exercise.name, number) for number in range(1 if exercise.name in STATISTICAL else 3)]
+            check = getattr(checks, f"check_{exercise.name}")
+
+            def unseen() -> None:
+                exec(exercise.hidden, namespace)
+                for seed in seeds:
+                    check(answer, seed=seed)
+
+            said["hidden"] = UNSEEN if passes(unseen) else None
+        return said
+
+    def by_verdict(self, exercise: Exercise, peer: wire.Peer, answer) -> dict[str, str | None]:
+        """The asks of grading/verdicts.py, twice."""
+
+        def ask(name: str, **numbers) -> dict:
+            return peer.ask({"do": "ask", "name": name, "numbers": numbers})
+
+        for number in range(2):
+            said = passes(lambda: VERDICTS[exercise.name](ask, seed_of(self.secret, exercise.name, number)))
+            if said is not None:
+                return {"check": said}
+        return {}
+
+    def by_cells(self, exercise: Exercise, peer: wire.Peer, answer) -> dict[str, str | None]:
+        """The check cell inside, whose words may be shown, and the hidden cell, of which only a yes or no comes out."""
+        said = {"check": passes(lambda: peer.ask({"do": "cell", "source": exercise.check}))}
+        if said["check"] is None and exercise.name in VERDICTS:
+            hidden = passes(lambda: peer.ask({"do": "cell", "source": exercise.hidden}))
+            said["hidden"] = None if hidden is None else UNSEEN
+        return said
+
+
+def name_it(answer, name: str) -> None:
+    """Give the stand-in the answer's name, which the checks' messages use."""
+    with contextlib.suppress(AttributeError, TypeError):
+        answer.__name__ = name
+
+
+def surroundings(exercise: Exercise) -> dict:
+    """What the cells of the notebook that the check needs define, made afresh here."""
+    namespace: dict = {"__name__": "__main__"}
+    with contextlib.redirect_stdout(io.StringIO()):
+        text = f"{exercise.check}\n{exercise.hidden}"
+        for place, source in enumerate([exercise.setup, *behind(text, list(exercise.plain))]):
+            for statement in statements(source, f"<setup {place}>"):
+                with contextlib.suppress(Exception):  # the answers of others are not here
+                    exec(statement, namespace)
+    return namespace
+
+
+def passes(test) -> str | None:
+    """None, or in one sentence why not."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            test()
+    except NotYet as problem:
+        return str(problem)
+    except AssertionError as problem:
+        return str(problem) or "an assertion of the check fails."
+    except Exception as problem:
+        return f"it stopped with {type(problem).__name__}: {str(problem)[:200]}."
+    return None

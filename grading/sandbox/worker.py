@@ -1,0 +1,209 @@
+"""The process inside the sandbox: it runs strangers' cells, one fork an exercise, and answers the judge's questions.
+
+It is started with two file descriptors' worth of line: a control socket on descriptor 0. Over it come the sources of
+`helpers` (they never lie in a file here) and then, for each exercise, a request and a fresh socket of its own. The fork
+that serves it keeps only that socket, so no answer can speak for another one, or after its time.
+"""
+
+import ctypes
+import importlib.abc
+import importlib.machinery
+import json
+import linecache
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import types
+
+COURSE = os.environ["TWO_VIEWS_COURSE"]  # where helpers seem to lie, and data/results/clinic.json does
+
+
+class Memory(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports modules from sources that came over the line; a source is forgotten once its module has run."""
+
+    def __init__(self):
+        self.sources = {}
+
+    def find_spec(self, name, path, target=None):
+        package = f"{name.replace('.', '/')}/__init__.py"
+        for place in (package, f"{name.replace('.', '/')}.py"):
+            if place in self.sources:
+                spec = importlib.machinery.ModuleSpec(name, self, origin=f"{COURSE}/{place}", is_package=place == package)
+                spec.has_location = True
+                return spec
+        return None
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        place = module.__spec__.origin.removeprefix(f"{COURSE}/")
+        exec(compile(self.sources.pop(place), module.__spec__.origin, "exec"), module.__dict__)
+
+
+def receive(line: socket.socket) -> tuple[dict | None, list[int]]:
+    """One control message: a length, JSON, and with its first byte the sockets that belong to it; None at the end."""
+    first, sockets, _, _ = socket.recv_fds(line, 8, 2)
+    while 0 < len(first) < 8:
+        first += line.recv(8 - len(first))
+    if len(first) < 8:
+        return None, []
+    (size,), text = struct.unpack("<Q", first), bytearray()
+    while len(text) < size:
+        text += line.recv(min(1 << 20, size - len(text))) or sys.exit()
+    return json.loads(text), sockets
+
+
+def main() -> None:
+    ctypes.CDLL(None).prctl(4, 0)  # PR_SET_DUMPABLE: no process in here may look into this one or its forks
+    line, memory = socket.socket(fileno=0), Memory()
+    sys.meta_path.insert(0, memory)
+    start, _ = receive(line)
+    memory.sources = start["sources"]
+    for name in start["import"]:
+        __import__(name)
+    memory.sources.clear()
+    line.sendall(b"ready")
+    while True:
+        request, sockets = receive(line)
+        if request is None:
+            return
+        child = os.fork()
+        if child == 0:
+            line.close()
+            os.setsid()
+            try:
+                serve(request, sockets[0], memory)
+            finally:
+                os._exit(0)
+        os.close(sockets[0])
+        receive(line)  # the judge has heard enough
+        end(child, everybody=start["sandboxed"])
+        line.sendall(b"next.")
+
+
+def end(child: int, everybody: bool) -> None:
+    """Kill the fork and what it left running: in the sandbox all but this process and pid 1, else its group."""
+    try:
+        os.kill(-1, signal.SIGKILL) if everybody else os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    while True:
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def serve(request: dict, descriptor: int, memory: Memory) -> None:
+    """Run the cells of one exercise, then answer the judge's calls until it hangs up."""
+    import torch
+    from grader import asks, wire
+
+    from helpers.checks.core import NotYet
+
+    for name, limit in request["limits"].items():
+        resource.setrlimit(getattr(resource, name), (limit, limit))
+    os.chdir(request["folder"])
+    torch.manual_seed(request["seed"])
+    peer = wire.Peer(socket.socket(fileno=descriptor), request["seconds"], catches=BaseException)
+    if request["checks"]:
+        read_checks(memory, request["checks"])
+    forbid(request["forbidden"], NotYet)
+    namespace = run_cells(request)
+    found = namespace.get(request["name"])
+
+    def answer(*values, **named):
+        if isinstance(found, BaseException):
+            raise found
+        if found is None:
+            raise NotYet("this exercise is not written yet.")
+        return found(*values, **named)
+
+    def cell(message: dict) -> str:
+        """Run one of the judge's cells in the notebook's namespace; what it says, or nothing."""
+        if isinstance(found, BaseException):
+            raise found
+        exec(compile(message["source"], "<check>", "exec"), namespace)
+        return ""
+
+    peer.serve = {"ask": lambda message: asks.ASKS[message["name"]](answer, message["numbers"]), "cell": cell}
+    peer.send({"yours": answer if found is None or isinstance(found, BaseException) else found})
+    try:
+        while True:
+            peer.answer(peer.receive())
+    except wire.Broken:
+        pass
+
+
+def read_checks(memory: Memory, sources: dict) -> None:
+    """Load all of helpers.checks, where only its core has been so far."""
+    import helpers
+    from helpers import course
+
+    memory.sources = sources
+    for name in [name for name in sys.modules if name.startswith("helpers.checks") and name != "helpers.checks.core"]:
+        del sys.modules[name]
+    helpers.checks = __import__("helpers.checks", fromlist=["x"])
+    course.checks = helpers.checks
+    memory.sources.clear()
+
+
+def forbid(names: dict[str, str], NotYet) -> None:
+    """Put a refusal in the place of each reference answer, {name: module}, wherever helpers know it."""
+    for name, module in names.items():
+        original = getattr(sys.modules[module], name, None)
+        if original is None:
+            continue
+
+        def refuse(*_, name=name, module=module, **__):
+            raise NotYet(f"this calls the course's own answer, {module}.{name}; write your own.")
+
+        stand_in = type(name, (), {"__new__": refuse}) if isinstance(original, type) else refuse
+        stand_in.__name__ = name
+        for known in [module for key, module in sys.modules.items() if key.split(".")[0] == "helpers"]:
+            for key, value in list(vars(known).items()):
+                if value is original:
+                    setattr(known, key, stand_in)
+
+
+class TooLong(Exception):
+    """A statement outside the answers took more than its share."""
+
+
+def run_cells(request: dict) -> dict:
+    """A notebook's namespace after the setup, the student's own definitions and the answers that this one needs.
+
+    Statements of the setup and the student's own cells run one by one, each for a few seconds at most, and may fail;
+    of these, bare calls and loops are left out: they show things. A failing answer is kept in its place as an exception.
+    """
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module
+    namespace = module.__dict__
+
+    def late(*_):
+        raise TooLong
+
+    from grader.cells import statements
+
+    signal.signal(signal.SIGALRM, late)
+    for place, source in enumerate(request["around"]):
+        for text in statements(source, f"<cell {place}>"):
+            signal.setitimer(signal.ITIMER_REAL, 3)
+            try:
+                exec(text, namespace)
+            except Exception:
+                pass
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    for place, (name, source) in enumerate(request["answers"]):
+        where = f"<answer {place}>"
+        linecache.cache[where] = (len(source), None, source.splitlines(True), where)
+        try:
+            exec(compile(source, where, "exec"), namespace)
+        except BaseException as problem:
+            namespace[name] = problem
+    return namespace

@@ -1,0 +1,244 @@
+"""The right results of every ask (grading/sandbox/asks.py), computed where no answer can reach, and the comparison.
+
+A verdict is a function (ask, seed) -> None that raises NotYet; ask(name, **numbers) runs one ask on the answer and
+returns its plain data. Nothing here trusts what comes back: a missing entry, a wrong type or shape is a wrong answer.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+from torchvision.models import ResNet
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from grading.sandbox import asks
+from helpers.checks.core import NotYet, expect
+from helpers.checks.training import oracle_steps, schedule
+
+Ask = Callable[..., dict]
+
+
+def between(seed: int, low: int, high: int) -> int:
+    """A whole number from low to high that depends on the seed."""
+    return int(torch.randint(low, high + 1, (), generator=Generator().manual_seed(seed + 1000 * low + high)))
+
+
+def agree(what: str, given, wanted: Tensor | float, tolerance: float = 1e-4) -> None:
+    """The value is a number or tensor of the wanted shape, and close to it."""
+    wanted = torch.as_tensor(wanted)
+    try:
+        given = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        raise NotYet(f"{what} is not what it should be.") from None
+    expect(tuple(given.shape) == tuple(wanted.shape), f"{what} has shape {tuple(given.shape)}; {tuple(wanted.shape)} is wanted.")
+    largest = max(1.0, wanted.abs().max().item())
+    off = (given.double() - wanted.double()).abs().max().item()
+    expect(off <= tolerance * largest, f"{what} is not right for inputs of another size or seed.")
+
+
+def small_image_stem(ask: Ask, seed: int) -> None:
+    width = between(seed, 17, 23)
+    data = ask("small_image_stem", seed=seed, width=width)
+    net = asks.small_resnet(width)
+    net.conv1, net.maxpool = nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.Identity()
+    asks.fill(net, seed)
+    net.train()(x := asks.draw({"seed": seed}, 3, 3, 18, 18)).square().sum().backward()
+    agree("What the changed ResNet gives", data["logits"], net.eval()(x).detach())
+    agree("The gradient on conv1", data["slope"], net.conv1.weight.grad, 1e-3)
+
+
+LAYOUT = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)), "resnet34": (BasicBlock, (3, 4, 6, 3)), "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)), "resnet200": (Bottleneck, (3, 24, 36, 3)),
+}  # fmt: skip
+
+
+def right_encoder(arch: str, small_images: bool) -> nn.Module:
+    net = ResNet(*LAYOUT[arch])
+    if small_images:
+        net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+    net.fc = nn.Identity()
+    return net
+
+
+def build_encoder(ask: Ask, seed: int) -> None:
+    flag = bool(between(seed, 0, 1))
+    for arch, small_images in (("resnet18", True), ("resnet18", False)):
+        side = 16 if small_images else 64
+        what = f"build_encoder({arch!r}, small_images={small_images})"
+        data = ask("build_encoder", seed=seed, arch=arch, small_images=small_images, side=side)
+        net = asks.fill(right_encoder(arch, small_images), seed)
+        look_at_shapes(what, data, net)
+        with torch.no_grad():
+            agree(f"h of {what}", data["h"], net.eval()(asks.draw({"seed": seed}, 2, 3, side, side)), 1e-3)
+    for arch in ("resnet34", "resnet50", "resnet101", "resnet200"):
+        flag = not flag
+        data = ask("encoder_shapes", arch=arch, small_images=flag)
+        with torch.device("meta"):
+            net = right_encoder(arch, flag)
+        look_at_shapes(f"build_encoder({arch!r}, small_images={flag})", data, net)
+
+
+def look_at_shapes(what: str, data: dict, net: nn.Module) -> None:
+    wanted = [list(weight.shape) for weight in net.parameters()]
+    expect(data["feature_dim"] == (512 if wanted[3][1:] == [64, 3, 3] else 2048), f"{what} names another feature_dim than h has.")
+    expect(sorted(map(str, data["shapes"])) == sorted(map(str, wanted)), f"{what} has other weights than a ResNet without fc.")
+
+
+def projection_head(ask: Ask, seed: int) -> None:
+    sizes = {"in_dim": between(seed, 5, 9), "hidden_dim": between(seed, 20, 26), "out_dim": between(seed, 11, 15)}
+    data = ask("projection_head", seed=seed, **sizes)
+    in_dim, hidden_dim, out_dim = sizes.values()
+    wanted = {(hidden_dim, in_dim), (out_dim, hidden_dim)}
+    shapes = [tuple(shape) for shape in data["shapes"]]
+    expect({shape for shape in shapes if len(shape) == 2} == wanted, "The head's weights are not two linear layers.")
+    expect(set(shapes) - wanted <= {(hidden_dim,), (out_dim,)} and len(set(shapes)) == len(shapes), "The head has odd weights.")
+    module = nn.ParameterList([nn.Parameter(torch.empty(shape)) for shape in shapes])
+    of = {tuple(weight.shape): weight.detach() for weight in asks.fill(module, seed)}
+    h = (asks.draw({"seed": seed}, 9, in_dim) - 0.5).requires_grad_()
+    hidden = (h @ of[hidden_dim, in_dim].T + of.get((hidden_dim,), 0)).relu()
+    z = hidden @ of[out_dim, hidden_dim].T + of.get((out_dim,), 0)
+    (slope,) = torch.autograd.grad(z.square().sum(), h)
+    agree("z", data["z"], z.detach()), agree("The gradient on h", data["slope"], slope, 1e-3)
+    expect(data["default"] == 128, "Without out_dim, z should have 128 numbers.")
+
+
+def simclr(ask: Ask, seed: int) -> None:
+    width = between(seed, 9, 12)
+    data = ask("simclr", seed=seed, width=width)
+    encoder, head = asks.fill(asks.TinyEncoder(width), seed), asks.fill(asks.TinyHead(width, 15, 6), seed + 1)
+    x = asks.draw({"seed": seed}, 5, 3, 8, 8)
+    h = encoder.train()(x)
+    z = head(h)
+    (z.square().sum() + h.sum()).backward()
+    agree("h in train mode", data["h"], h.detach()), agree("z in train mode", data["z"], z.detach())
+    agree("The gradient on the encoder", data["slope"], encoder.conv.weight.grad, 1e-3)
+    h = encoder.eval()(x).detach()
+    agree("h in eval mode", data["h_eval"], h), agree("z in eval mode", data["z_eval"], head(h).detach())
+    agree("model.encoder", data["encoder"], asks.fill(encoder, 5)(x).detach())
+    agree("model.head", data["head"], asks.fill(head, 6)(h).detach())
+
+
+def linear_classifier(ask: Ask, seed: int) -> None:
+    numbers = {"seed": seed, "width": between(seed, 9, 12), "classes": between(seed, 5, 8)}
+    data = ask("linear_classifier", **numbers)
+    encoder = asks.fill(asks.TinyEncoder(numbers["width"]), seed).eval()
+    shapes = [tuple(shape) for shape in data["shapes"]]
+    wanted = (numbers["classes"], numbers["width"])
+    expect(wanted in shapes and set(shapes) <= {wanted, wanted[:1]}, "More or less than one linear layer on h can learn.")
+    weight = asks.draw(numbers, *wanted, place=2).requires_grad_()
+    bias = (asks.draw(numbers, wanted[0], place=1) if wanted[:1] in shapes else torch.zeros(wanted[0])).requires_grad_()
+    with torch.no_grad():
+        h = encoder(asks.draw(numbers, 12, 3, 8, 8, place=7))  # (12, width)
+    for _ in range(3):
+        loss = F.cross_entropy(h @ weight.T + bias, torch.arange(12) % numbers["classes"])
+        slopes = torch.autograd.grad(loss, (weight, bias))
+        with torch.no_grad():
+            weight -= 0.5 * slopes[0]
+            bias -= 0.5 * slopes[1] if wanted[:1] in shapes else 0
+    logits = (h @ weight.T + bias).detach()
+    agree("What the classifier gives after three steps, in train mode,", data["awake"], logits, 1e-3)
+    agree("What the classifier gives after three steps, in eval mode,", data["asleep"], logits, 1e-3)
+
+
+def train_step(ask: Ask, seed: int) -> None:
+    numbers = {"seed": seed, "n": between(seed, 5, 9), "temperature": 0.1 * between(seed, 2, 5), "lr": 0.3}
+    data = ask("train_step", **numbers)
+    pairs = [
+        tuple(asks.draw(numbers, numbers["n"], 3, asks.SIDE, asks.SIDE, place=place + other).double() for other in (0, 1))
+        for place in (1, 3)
+    ]
+    ways = [
+        oracle_steps(asks.FlatModel(seed), pairs, numbers["lr"], numbers["temperature"], together=together)
+        for together in (True, False)
+    ]
+    expect(data["training"] is True, "The model should stay in train mode.")
+    expect(len(data["losses"]) == len(data["after"]) == 2, "Two steps give two losses.")
+    if not all(type(loss) in (int, float) for loss in data["losses"]):
+        raise NotYet("train_step should return a plain number.")
+    for losses, after in ways:
+        if all(math.isclose(one, two, rel_tol=1e-4) for one, two in zip(data["losses"], losses, strict=True)):
+            for step, (given, wanted) in enumerate(zip(data["after"], after, strict=True), 1):
+                agree(f"The weights after step {step}", given, wanted)
+            return
+    raise NotYet("The losses of two steps are not those of NT-Xent, for other sizes and another temperature.")
+
+
+def pretrain(ask: Ask, seed: int) -> None:
+    numbers = {"seed": seed, "base_lr": 1e-3 * between(seed, 3, 9), "model": between(seed, 10, 99)}
+    count = 20 + between(seed, 1, 4)
+    data = ask("pretrain", count=count, **numbers)
+    recipe, images = asks.TinyRecipe(seed, numbers["base_lr"]), asks.numbered_images(count)
+    steps, whole, again = count // recipe.batch_size, data["whole"], data["again"]
+    batches = whole["batches"]
+    look_at_order(batches, steps, count, recipe)
+    runs = [right_run(asks.FlatModel(numbers["model"]), images, batches, recipe, together) for together in (True, False)]
+    close = [torch.as_tensor(whole["weights"]).shape == run[0].shape and torch.allclose(whole["weights"], run[0], rtol=1e-4, atol=1e-5) for run in runs]
+    expect(any(close), "The weights at the end of a run are not those its batches, schedule and loss lead to.")
+    weights, losses, rates = runs[close.index(True)]
+    agree("history['loss']", whole["history"]["loss"], torch.tensor(losses), 1e-3)
+    agree("history['lr']", whole["history"]["lr"], torch.tensor(rates), 1e-5)
+    wanted = [{"epoch": epoch, "knn": 0.5} for epoch in range(1, recipe.epochs + 1)]
+    expect(list(whole["history"]["epochs"]) == wanted, "history['epochs'] is not one entry an epoch with the monitor's numbers.")
+    expect(data["stopped"]["batches"] == batches[: steps + 1], "Two runs with one seed took the images in different orders.")
+    expect(again["batches"] == batches[steps:], "A run that was stopped does not go on with the images it had left.")
+    agree("The weights of a run that was stopped and called again", again["weights"], weights)
+    expect(data["other"]["batches"] != batches[:steps], "Another seed gives the same order.")
+
+
+def look_at_order(batches: list, steps: int, count: int, recipe) -> None:
+    expect(len(batches) == recipe.epochs * steps, "A run has epochs · (M // batch_size) steps.")
+    epochs = [sum(batches[start : start + steps], []) for start in range(0, len(batches), steps)]
+    for epoch in epochs:
+        fits = len(epoch) == steps * recipe.batch_size == len(set(epoch)) and set(epoch) <= set(range(count))
+        expect(fits and epoch != sorted(epoch), "An epoch is a new order of the images, in batches of batch_size.")
+    expect(len(set(map(tuple, epochs))) == recipe.epochs, "Every epoch has an order of its own.")
+
+
+def right_run(model, images: Tensor, batches: list, recipe, together: bool) -> tuple[Tensor, list[float], list[float]]:
+    """Final weights, losses and rates of AdamW on these batches."""
+    model, losses, rates = copy.deepcopy(model).train(), [], []
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.base_lr, weight_decay=recipe.weight_decay)
+    warmup = round(recipe.warmup_fraction * len(batches))
+    for step, batch in enumerate(batches):
+        rates.append(schedule(step, len(batches), warmup, recipe.base_lr))
+        optimizer.param_groups[0]["lr"] = rates[-1]
+        x_a, x_b = asks.steady_views(images[torch.tensor(batch)])
+        if together:
+            z_a, z_b = model(torch.cat([x_a, x_b]))[1].chunk(2)
+        else:
+            z_a, z_b = model(x_a)[1], model(x_b)[1]
+        z = F.normalize(torch.cat([z_a, z_b]), dim=1)  # (2N, D)
+        logits = (z @ z.T / recipe.temperature).fill_diagonal_(-math.inf)  # (2N, 2N)
+        loss = F.cross_entropy(logits, torch.arange(len(z)).roll(len(z_a)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return model.weights(), losses, rates
+
+
+def extract_features(ask: Ask, seed: int) -> None:
+    numbers = {"seed": seed, "width": between(seed, 9, 12), "side": between(seed, 4, 7), "batch_size": between(seed, 4, 6)}
+    numbers["count"] = 2 * numbers["batch_size"] + 3
+    data = ask("extract_features", **numbers)
+    width, side = numbers["width"], numbers["side"]
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(3 * side * side, width), nn.BatchNorm1d(width))
+    asks.fill(encoder, seed).eval()
+    images = (256 * asks.draw(numbers, numbers["count"], 3, side, side)).to(torch.uint8)
+    h = encoder(images / 255).detach()  # (M, D)
+    agree("h", data["h"], h)
+    expect(isinstance(data["h"], Tensor) and data["h"].dtype == torch.float32, "h should be float32.")
+    expect(not data["h"].requires_grad, "h should not carry a gradient.")
+    agree("The encoder's batch in train mode, afterwards,", data["after"], encoder.train()(images[:4] / 255).detach())
+    agree("The encoder's output in eval mode, afterwards,", data["asleep"], encoder.eval()(images[:4] / 255).detach())
+    agree("h of fewer images", data["again"], encoder(images[: numbers["batch_size"]] / 255).detach())
+    expect(data["mode"] is False, "An encoder that was in eval mode should stay there.")
+
+
+VERDICTS = {verdict.__name__: verdict for verdict in (
+    small_image_stem, build_encoder, projection_head, simclr, linear_classifier, train_step, pretrain, extract_features,
+)}  # fmt: skip
