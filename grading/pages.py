@@ -1,6 +1,7 @@
 """The pages of a grading run: one for each student, one summary for the instructor. Everything from outside is escaped."""
 
 import html
+import re
 import statistics
 from collections import Counter
 from pathlib import Path
@@ -37,12 +38,17 @@ def student_page(row: dict, said: dict, figures: dict[str, list[str]], worth: di
         body.append(f'<section><h2 class={"yes" if done else "no"}>{name}: {row[name]:g} of {points:g}, {state}</h2>')
         if not done:
             why = said.get(name, {})
-            sentences = dict.fromkeys(sentence for sentence in why.values() if sentence)
-            text = " ".join(sentences) or "This notebook was not handed in, or could not be read."
+            sentences = dict.fromkeys(each for each in why.values() if each)
+            text = " ".join(map(sentence, sentences)) or "This notebook was not handed in, or could not be read."
             body.append(f"<p>{html.escape(text)}</p>")
             body += [f'<img alt="Your own figure of {name}" src="data:image/png;base64,{each}">' for each in figures.get(name, [])]
         body.append("</section>")
     return page(f"Two Views: {row['student']}", body)
+
+
+def sentence(text: str) -> str:
+    """With a capital, where it begins with a plain word and not with a name of the code."""
+    return text[0].upper() + text[1:] if re.match(r"[a-z]{2,} ", text) else text
 
 
 def write_summary(path: Path, records: dict[str, dict], worth: dict[str, float]) -> None:
