@@ -17,7 +17,7 @@ from tqdm import tqdm
 from data.record import write_result
 from helpers import augmentation
 from helpers.machine import cap_threads
-from tests.banks import BANK, Exercise, diagnosis, seeds_for
+from tests.banks import BANK, Exercise, diagnosis, pasted, seeds_for
 from tests.banks.augmentation import torchvision_distortion, torchvision_transform
 
 RIGHT_SEEDS = (0, 1)  # a right answer has to pass both
@@ -28,28 +28,28 @@ REFERENCES = {
 SUBTLE = {  # exercise: answers that are off by a little
     "color_distortion": {
         "grey with probability 0.3": torchvision_distortion(p_grey=0.3),
-        "jitter with probability 0.7": torchvision_distortion(p_jitter=0.7),
+        "jitter with probability 0.65": torchvision_distortion(p_jitter=0.65),
         "brightness ± 0.6 strength": torchvision_distortion(jitter=(0.6, 0.8, 0.8, 0.2)),
     },
     "simclr_transform": {
         "crop from 20 % of the area": torchvision_transform(
             crop=lambda size: v2.RandomResizedCrop(size, scale=(0.2, 1.0), antialias=True)
         ),
-        "flip with probability 0.6": torchvision_transform(flip=lambda: v2.RandomHorizontalFlip(0.6)),
-        "blur with probability 0.7": torchvision_transform(p_blur=0.7),
+        "flip with probability 0.7": torchvision_transform(flip=lambda: v2.RandomHorizontalFlip(0.7)),
+        "blur with probability 0.8": torchvision_transform(p_blur=0.8),
     },
 }
 
 
 def judge(exercise: str, answers: Exercise, bar: tqdm) -> dict:
-    """What the check says to every answer of one exercise."""
+    """What the check says to every answer of one exercise, pasted as a notebook cell."""
     wrong, right = [], []
-    for name, (answer, words) in answers.wrong.items():
-        told = diagnosis(exercise, answer, seeds_for(name))
+    for name, (_, words) in answers.wrong.items():
+        told = diagnosis(exercise, pasted(exercise, name), seeds_for(name))
         wrong.append({"name": name, "told": told, "diagnosed": bool(words) and told is not None and words in told})
         bar.update()
-    for name, answer in answers.right.items():
-        right.append({"name": name, "told": diagnosis(exercise, answer, RIGHT_SEEDS)})
+    for name in answers.right:
+        right.append({"name": name, "told": diagnosis(exercise, pasted(exercise, name), RIGHT_SEEDS)})
         bar.update()
     return {
         "exercise": exercise,
