@@ -22,8 +22,9 @@ from nbformat import NotebookNode
 from grading.sandbox import start, wire
 from grading.sandbox.cells import statements
 from grading.verdicts import VERDICTS
-from helpers import checks, course
+from helpers import checks
 from helpers.checks.core import NotYet, snake_case
+from helpers.checks.own import SAME_JOB
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 90  # of wall time for one exercise, a few times what the slowest right answer takes on a busy core
@@ -60,7 +61,7 @@ def exercises(stem: str, notebook: NotebookNode) -> list[Exercise]:
         prose = "\n".join(cell.source for cell in notebook.cells[started:ended] if cell.cell_type == "markdown")
         started = ended
         given = set(re.findall(r"\bmy\.(\w+)", prose)) | names_in("\n".join([cells["setup"], solution, check, hidden]))
-        forbidden = {each: module for each in to_forbid(module, called, given)}
+        forbidden = {each: module for each in to_forbid(name, module, called, given)}
         graded = [cell.id for cell in notebook.cells if cell.metadata.get("nbgrader")]
         plain = [cell.source for cell in notebook.cells[:ended] if cell.cell_type == "code" and cell.id not in graded]
         found.append(Exercise(name, called, module, check, hidden, cells["setup"], tuple(plain), forbidden))
@@ -74,12 +75,11 @@ def names_in(source: str) -> set[str]:
     return imported | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
 
-def to_forbid(module: str, called: str, given: set[str]) -> set[str]:
-    """The reference answer, what it is made of, and its neighbours, save what the exercise hands out itself."""
+def to_forbid(exercise: str, module: str, called: str, given: set[str]) -> set[str]:
+    """The reference answer, others that do its job, and what they are made of, save what the exercise hands out itself."""
     parts = importlib.import_module(module)
-    answers = {name for name, place in course.PIECES.items() if f"helpers.{place}" == module} | {called}
-    needed = reachable(parts, given - {called})
-    return (reachable(parts, answers) & (answers | reachable(parts, {called}))) - (needed - {called})
+    whole = {called, *SAME_JOB.get(exercise, ())}
+    return (reachable(parts, whole) - reachable(parts, given - whole)) | whole
 
 
 def reachable(module: types.ModuleType, names: set[str]) -> set[str]:

@@ -140,7 +140,7 @@ class Peer:
         more = lambda part: self.plain(part, buffers)  # noqa: E731
         if value is None or isinstance(value, bool | int | float | str) and not isinstance(value, np.generic):
             return value
-        if isinstance(value, list):
+        if type(value) is list:
             return [more(part) for part in value]
         if isinstance(value, tuple):
             return {"(": [more(part) for part in value]}

@@ -536,7 +536,7 @@ checks.try_it(show_answer)
 # %% check="clinic" points=3
 answer = clinic()
 assert isinstance(answer, dict), checks.why(clinic, "the answer should be a dict, letter: cause")
-assert sorted(answer) == list("ABCDEF"), checks.why(clinic, f"the six letters should be A to F, not {sorted(answer)}")
+assert sorted(map(str.upper, answer)) == list("ABCDEF"), checks.why(clinic, f"the six letters should be A to F, not {sorted(answer)}")
 checks.check_clinic(clinic)
 
 # %% hidden="clinic" points=1
