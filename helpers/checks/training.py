@@ -314,7 +314,7 @@ class TinyRecipe:
     batch_size: int = 5
     weight_decay: float = 0.01
     warmup_fraction: float = 0.25
-    temperature: float = 0.2
+    temperature: float = 1.0
     arch: str = "tiny"
     small_images: bool = True
     view_size: int = 4
@@ -494,18 +494,21 @@ def expect_history(run: Run, recipe: TinyRecipe, steps: int) -> None:
 
 
 def expect_first_loss(run: Run, model: TinySimCLR, recipe: TinyRecipe) -> None:
-    """The first number of the history is NT-Xent of the first views at recipe.temperature, up to low precision."""
+    """The first number of the history is NT-Xent of the first views at recipe.temperature.
+
+    A loop may compute in bfloat16: that moves a cosine by 0.01 at most, and the loss by that over the temperature.
+    """
 
     def first(temperature: float) -> list[float]:
         pair = [run.views]
         return [oracle_steps(model, pair, 0.0, temperature, together=together)[0][0] for together in (True, False)]
 
     def near(value: float, losses: list[float]) -> bool:
-        return any(abs(value - loss) < 0.02 * loss for loss in losses)
+        return any(abs(value - loss) < 0.015 / recipe.temperature * loss for loss in losses)
 
     value = float(run.history["loss"][0])
     if not near(value, first(recipe.temperature)):
-        fixed = next((tau for tau in (0.5, 1.0, 0.1, 0.07) if near(value, first(tau))), None)
+        fixed = next((tau for tau in (0.5, 1.0, 0.2, 0.1, 0.07) if near(value, first(tau))), None)
         hint = "Is it train_step's?" if fixed is None else f"{fixed:g} is used, whatever recipe.temperature says."
         raise NotYet(
             f"history['loss'] begins with {value:.4g}; at temperature {recipe.temperature} it is "
