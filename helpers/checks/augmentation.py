@@ -548,6 +548,7 @@ def check_two_view_dataset(TwoViewDataset, generator: Generator):
         what = f"dataset[{index}]"
         seen.clear()
         x_a, x_b = expect_pair(what, call(what, dataset.__getitem__, index))
+        expect(bool(seen) or early > 0, f"{what} never calls the transform.")
         for given in seen:
             look_at_given("The transform", given, given if given.shape == (3, 6, 9) else images[index] / 255)
             if given.max() > 1.5:

@@ -156,6 +156,10 @@ def build_one(build_encoder, arch: str, small_images: bool) -> tuple[nn.Module, 
         isinstance(pair[0], nn.Module),
         f"{name} gave a {type(pair[0]).__name__} as encoder; an nn.Module is wanted, whose parameters can be trained.",
     )
+    expect(
+        any(True for _ in pair[0].parameters()),
+        f"{name} gave an encoder that has no parameters; a ResNet without its fc is wanted.",
+    )
     return pair
 
 

@@ -134,6 +134,10 @@ def check_extract_features(extract_features, generator):
         f"extract_features on {2 * batch_size} images", extract_features, encoder, images[: 2 * batch_size], batch_size
     )
     expect_tensor("extract_features where the last batch is full", whole_batches, (2 * batch_size, dimensions))
+    what = f"extract_features on {count} images with batch_size=2"
+    pairs = call(what, extract_features, encoder, images, 2)
+    expect_tensor(what, pairs, (count, dimensions))
+    expect_close(what, pairs, wanted, tolerance=1e-3, hint=f"With batch_size={batch_size} it was right.")
 
 
 def vote(bank_h, bank_y, query_h, k, temperature, similarity="cosine", weight="exp") -> tuple[Tensor, Tensor]:

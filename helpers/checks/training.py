@@ -189,8 +189,7 @@ LOSS_MISTAKES = {
     "that is the loss on h. The loss looks at z, behind the projection head.": {"rows": "h"},
     "that is the loss of x_a with itself; x_b is not used.": {"pick": "aa"},
     "that is the loss of x_b with itself; x_a is not used.": {"pick": "bb"},
-    "the temperature handed in is not used (0.5 is).": {"tau": 0.5},
-    "the temperature handed in is not used (1 is).": {"tau": 1.0},
+    **{f"the temperature handed in is not used ({tau:g} is).": {"tau": tau} for tau in (0.5, 1.0, 0.07, 0.1, 0.2, 0.3)},
 }
 
 
@@ -244,12 +243,12 @@ def check_train_step(train_step: Callable, generator: Generator) -> None:
                 expect(
                     abs(value - wrong) > 1e-4, f"train_step returned {value:.5g}, not {ways[0][0][0]:.5g}: {sentence}"
                 )
-        later = {
-            "that is the loss after the step; return the loss the step was made from.": later_loss(
-                start, pairs, lr, temperature
+            expect(
+                abs(value - later_loss(start, pairs, lr, temperature, together)) > 1e-4,
+                f"train_step returned {value:.5g}, not {ways[0][0][0]:.5g}: that is the loss after the step; "
+                "return the loss the step was made from.",
             )
-        }
-        expect_close("train_step", value, ways[0][0][0], later, 1e-4, "Is it NT-Xent of z_a and z_b?")
+        expect_close("train_step", value, ways[0][0][0], tolerance=1e-4, hint="Is it NT-Xent of z_a and z_b?")
 
     expect(bool(stepped), "the loss is right, but the weights do not move: optimizer.step() is never called.")
     if not any(close(after[0], way[1][0], 1e-4) for way in ways):
@@ -270,9 +269,9 @@ def has_gradient(model: nn.Module) -> bool:
     return any(weight.grad is not None and bool(weight.grad.abs().sum() > 0) for weight in model.parameters())
 
 
-def later_loss(start: TinySimCLR, pairs: list, lr: float, temperature: float) -> float:
+def later_loss(start: TinySimCLR, pairs: list, lr: float, temperature: float, together: bool) -> float:
     """The loss of the first pair of views once the first step is made."""
-    return oracle_steps(start, [pairs[0], pairs[0]], lr, temperature)[0][1]
+    return oracle_steps(start, [pairs[0], pairs[0]], lr, temperature, together=together)[0][1]
 
 
 def explain_first_step(
@@ -315,7 +314,7 @@ class TinyRecipe:
     batch_size: int = 5
     weight_decay: float = 0.01
     warmup_fraction: float = 0.25
-    temperature: float = 0.5
+    temperature: float = 0.2
     arch: str = "tiny"
     small_images: bool = True
     view_size: int = 4
@@ -338,6 +337,7 @@ class Run:
     training: list[bool] = field(default_factory=list)  # was the model in train mode at each step?
     monitored: list[int] = field(default_factory=list)  # steps made when the monitor was called
     told: list[tuple] = field(default_factory=list)  # arguments of on_step
+    views: tuple[Tensor, Tensor] | None = None  # x_a, x_b of the first step
     weights: Tensor | None = None  # at the end
 
     def epochs(self, steps: int) -> list[list[list[int]]]:
@@ -378,6 +378,7 @@ def observe(
         run.batches.append(batch[:, 0, 0, 0].tolist())
         draws = torch.rand(2, *batch.shape, generator=generator)
         x_a, x_b = batch.float() / 255 + 0.3 * draws
+        run.views = run.views or (x_a.clone(), x_b.clone())
         return x_a, x_b
 
     def monitor(seen: nn.Module) -> dict[str, float]:
@@ -434,6 +435,7 @@ def check_pretrain(pretrain: Callable, generator: Generator) -> None:
         not close(whole.weights, model.weights(), 1e-6),
         "the weights of the model did not change: train the model that was handed in, not a copy.",
     )
+    expect_first_loss(whole, model, recipe)
     expect(all(whole.training), "after the monitor, the model trains in eval mode: call model.train() again.")
 
     with tempfile.TemporaryDirectory() as folder:
@@ -454,8 +456,14 @@ def check_pretrain(pretrain: Callable, generator: Generator) -> None:
         finished = observe(pretrain, copy.deepcopy(other), images, recipe, path)
         expect(not finished.batches, "a run that has all its epochs trains again when it is called once more.")
 
-    short = TinyRecipe(epochs=1, seed=recipe.seed + 1, base_lr=recipe.base_lr)
+    short = TinyRecipe(epochs=1, seed=recipe.seed + 1, base_lr=recipe.base_lr, temperature=5.0)
     plain = observe(pretrain, copy.deepcopy(model), images, short, watch=False)
+    expect(
+        len(plain.batches) == steps,
+        f"with recipe.epochs = 1 the run makes {len(plain.batches)} steps, not {steps}: is it 3 epochs whatever the recipe says?",
+    )
+    expect_history(plain, short, steps)
+    expect_first_loss(plain, model, short)
     expect(
         plain.batches != whole.batches[:steps],
         "another recipe.seed gives the same order of images: seed the generator with it.",
@@ -483,6 +491,26 @@ def expect_history(run: Run, recipe: TinyRecipe, steps: int) -> None:
         not any(isinstance(value, Tensor) and value.requires_grad for value in history["loss"]),
         "history['loss'] holds tensors with their graphs; keep the plain numbers train_step returns.",
     )
+
+
+def expect_first_loss(run: Run, model: TinySimCLR, recipe: TinyRecipe) -> None:
+    """The first number of the history is NT-Xent of the first views at recipe.temperature, up to low precision."""
+
+    def first(temperature: float) -> list[float]:
+        pair = [run.views]
+        return [oracle_steps(model, pair, 0.0, temperature, together=together)[0][0] for together in (True, False)]
+
+    def near(value: float, losses: list[float]) -> bool:
+        return any(abs(value - loss) < 0.02 * loss for loss in losses)
+
+    value = float(run.history["loss"][0])
+    if not near(value, first(recipe.temperature)):
+        fixed = next((tau for tau in (0.5, 1.0, 0.1, 0.07) if near(value, first(tau))), None)
+        hint = "Is it train_step's?" if fixed is None else f"{fixed:g} is used, whatever recipe.temperature says."
+        raise NotYet(
+            f"history['loss'] begins with {value:.4g}; at temperature {recipe.temperature} it is "
+            f"{first(recipe.temperature)[0]:.4g}. {hint}"
+        )
 
 
 def expect_order(run: Run, recipe: TinyRecipe, steps: int, count: int) -> None:
