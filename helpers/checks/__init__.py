@@ -4,7 +4,7 @@ No check imports the reference answers: each carries its own slow, plain oracle.
 """
 
 from helpers.checks.augmentation import *
-from helpers.checks.core import NotYet, try_it, why
+from helpers.checks.core import NotYet, call, explained, try_it, why
 from helpers.checks.encoder import *
 from helpers.checks.evaluation import *
 from helpers.checks.losses import *
