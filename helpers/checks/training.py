@@ -711,8 +711,8 @@ def expect_resumed(
 LOOK = {  # cause: the feature of the curves that gives it away, without its name
     "temperature is the batch size": "how far does its loss move at all, from first step to last, and what do "
     "alignment and uniformity do meanwhile?",
-    "images are not shuffled": "how much does its loss depend on the place of the batch in the epoch, and what does the "
-    "k-NN monitor do?",
+    "images are not shuffled": "its loss, alignment and uniformity are nearly the healthy run's; what does the k-NN "
+    "monitor do?",
     "the same view twice": "how low does its loss fall, and do its positives (alignment) say the same?",
     "detached denominator": "what becomes of the spread of z and of uniformity, and at which loss does it end?",
     "frozen batch-norm": "what in the network changes in all other runs and stands still in this one?",
