@@ -80,7 +80,7 @@ def test_a_check_cell_states_facts_with_messages_and_then_calls_the_check(stem):
     for cell in instructor_notebook(SOURCE / f"{stem}.py").cells:
         if cell.id.endswith("_check"):
             name = cell.id.removesuffix("_check")
-            asserts = re.findall(r"^assert .*", cell.source, flags=re.M)
+            asserts = re.findall(r"^ *assert .*", cell.source, flags=re.M)
             assert asserts, f"{cell.id}: no assert in sight"
             assert f"checks.check_{name}(" in cell.source, cell.id
 
