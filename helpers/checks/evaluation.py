@@ -380,7 +380,9 @@ def check_linear_probe(linear_probe, generator):
         value > 0.95, f"linear_probe where the class stands in the small columns gave {value:.3g}; 1 is wanted. {note}"
     )
     lengths = 1 + 2 * (train_y % 2), 1 + 2 * (test_y % 2)
-    long_h = [(clusters(generator, centres[1:], y * 0) * length[:, None]) for y, length in zip((train_y, test_y), lengths)]
+    long_h = [
+        (clusters(generator, centres[1:], y * 0) * length[:, None]) for y, length in zip((train_y, test_y), lengths)
+    ]
     value = probe("linear_probe where the class is the length of h", long_h[0], train_y, long_h[1], test_y)
     note = "Rows brought to length 1 lose it: standardise the columns, and leave the rows as they are."
     expect(value > 0.95, f"linear_probe where the class is the length of h gave {value:.3g}; 1 is wanted. {note}")
