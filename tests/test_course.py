@@ -108,6 +108,13 @@ def test_quick_is_off_for_a_learner_and_on_under_validate(monkeypatch):
     assert course.quick()
 
 
+@pytest.mark.parametrize(("value", "quick"), [("1", True), ("yes", True), ("0", False), ("", False), ("False", False)])
+def test_course_quick_is_off_where_it_says_so(value, quick, monkeypatch):
+    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+    monkeypatch.setenv("COURSE_QUICK", value)
+    assert course.quick() is quick
+
+
 KEPT_LOOP = [
     "import math, time\nfrom helpers import losses, training\nmonitor = training.knn_monitor\nloss, _ = 1.88, ''\n"
     "class Recipe:\n    epochs = 2",
