@@ -7,9 +7,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
-from grading.build import NOTEBOOKS, SOURCE, instructor_notebook, release
+from grading.build import NOTEBOOKS, SOURCE, client, instructor_notebook, release
 from helpers import checks
 
 SOURCES = sorted(SOURCE.glob("*.py"))
@@ -27,9 +26,7 @@ def notebook(stem: str):
 def run(stem: str, nb, folder: Path, monkeypatch, allow_errors: bool):
     """The notebook, run from top to bottom by a real kernel in its quick form, alone as under the autograder."""
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
-    client = NotebookClient(nb, timeout=300, kernel_name="python3", allow_errors=allow_errors,
-                            resources={"metadata": {"path": str(folder)}})  # fmt: skip
-    client.execute()
+    client(nb, folder, timeout=300, allow_errors=allow_errors).execute()
     return nb
 
 
