@@ -6,7 +6,7 @@ PORT ?= 8888
 HOST ?= $(if $(wildcard /.dockerenv /run/.containerenv),0.0.0.0,localhost)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup lab test notebooks release grade timings format clean
+.PHONY: help setup lab test notebooks release grade bank timings format clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -38,6 +38,10 @@ release: notebooks
 ## make grade      grade grading/submitted/STUDENT/simclr/*.ipynb into grading/grades.csv and grading/feedback/
 grade: setup
 	@python -m grading.grade
+
+## make bank       judge every answer of the bank, right and wrong; write data/results/answer_bank.json (an hour or so)
+bank: setup
+	@python -m tests.bank
 
 ## make timings    run every notebook, write wall time and peak memory to data/results/timings.json
 timings: setup

@@ -1,18 +1,31 @@
-"""Grade a class: grading/submitted/STUDENT/simclr/NN_*.ipynb -> grading/grades.csv and grading/feedback/STUDENT/.
+"""Grade a class: grading/submitted/STUDENT/simclr/NN_*.ipynb -> grading/grades.csv, feedback/STUDENT/, summary.html.
 
     python -m grading.grade                          everybody, as `make grade` does
     python -m grading.grade --folder DIR             another folder with submitted/ in it; results go beside it
 
-nbgrader runs and scores the notebooks. A student's file is never run as it is: its answers (and cells of the student's
-own) are set into the instructor's notebook, so edited, deleted or doubled check cells cost and gain nothing.
+A student's file is never run as it is. Its answers are taken out, judged in a sandbox (grading/judge.py), and set into
+the instructor's notebook, which nbgrader scores. One process a core, one row a student. A run that was stopped goes on
+where it was; a submission, or a test, that changes is graded again.
 """
 
 import argparse
+import contextlib
 import csv
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import os
+import secrets
 import shutil
+import statistics
 import sys
 import tempfile
+import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
@@ -20,162 +33,277 @@ from nbformat import NotebookNode
 from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor
 from sqlalchemy.exc import SAWarning
+from tqdm import tqdm
 
-from grading.build import ASSIGNMENT, GRADING, course, release
+from grading import intake, pages
+from grading.build import ASSIGNMENT, GRADING, SOURCE, course, instructor_notebook, release
+from grading.judge import Exercise, Judge, exercises
+from grading.sandbox import start
+from helpers import checks
+from helpers.machine import usable_cores
 
-STUB = "raise NotYet()  # write your answer in place of this line"
+POINTS = {name: points for notebook in checks.POINTS.values() for name, points in notebook.items()}
 SUFFIXES = ("_check", "_hidden")
-
-
-class DropStderr(NbGraderPreprocessor):
-    """A warning or a progress bar in a right answer costs nothing: nbgrader would give 0 for any stderr."""
-
-    def preprocess_cell(self, cell, resources, index):
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-        return cell, resources
+GUESS = 45  # seconds a submission, until some have been graded
 
 
 class HideHiddenTests(NbGraderPreprocessor):
-    """Feedback shows what a hidden test said, never its source."""
+    """Feedback shows that a hidden test failed, never its source."""
 
     def preprocess_cell(self, cell, resources, index):
         if cell.metadata.get("nbgrader", {}).get("grade_id", "").endswith("_hidden"):
             cell.source = "# Inputs you have not seen."
-            for output in cell.outputs:
-                if output.output_type == "error":
-                    output.traceback = [output.evalue or "This case is not right yet."]
         return cell, resources
 
 
-def graft(blank: NotebookNode, submitted: NotebookNode) -> NotebookNode:
-    """The released notebook with the student's sources in it.
-
-    Answers are found by grade_id (of several copies the last one that is not the empty stub counts), plain code cells
-    by cell id; code cells of the student's own go in where they stood. Everything else stays as released.
-    """
-    grade_id = lambda cell: cell.metadata.get("nbgrader", {}).get("grade_id")  # noqa: E731
-    answers, plain, own, place = {}, {}, {}, None
-    blank_ids = {cell.id for cell in blank.cells}
-    solution_ids = {grade_id(cell) for cell in blank.cells if cell.metadata.get("nbgrader", {}).get("solution")}
-    for cell in submitted.cells:
-        if cell.cell_type != "code":
-            place = cell.get("id") if cell.get("id") in blank_ids else place
-        elif grade_id(cell) in solution_ids:
-            if STUB not in cell.source or grade_id(cell) not in answers:
-                answers[grade_id(cell)] = cell.source
-            place = grade_id(cell)
-        elif cell.get("id") in blank_ids or grade_id(cell):
-            plain[cell.get("id")] = cell.source
-            place = cell.get("id") if cell.get("id") in blank_ids else place
-        else:
-            own.setdefault(place, []).append(cell.source)
-
-    grafted = nbformat.from_dict(blank)
-    grafted.cells = [nbformat.v4.new_code_cell(source) for source in own.get(None, [])]
-    for cell in nbformat.from_dict(blank).cells:
-        if grade_id(cell) in answers:
-            cell.source = answers[grade_id(cell)]
-        elif cell.cell_type == "code" and not grade_id(cell) and cell.id in plain:
-            cell.source = plain[cell.id]
-        grafted.cells.append(cell)
-        grafted.cells += [nbformat.v4.new_code_cell(source) for source in own.get(cell.id, [])]
-    return grafted
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Grade all submissions.")
+    option = parser.add_argument
+    option("--folder", type=Path, default=GRADING, help="holds submitted/; default: grading")
+    option("--due", type=datetime.fromisoformat, help="for instance 2027-03-01T18:00; later files are noted as late")
+    option("--jobs", type=int, default=usable_cores(), help="submissions graded at a time; default: one a core")
+    option("--without-sandbox", action="store_true", help="run strangers' code with your own rights; needed where "
+           "bubblewrap does not work")  # fmt: skip
+    chosen = parser.parse_args()
+    if not start.works() and not chosen.without_sandbox:
+        sys.exit(
+            "bubblewrap does not work here, so answers would run with your rights and could read and delete your "
+            "files.\nInstall it (`apt install bubblewrap`), or say --without-sandbox if you trust every submission."
+        )
+    if not start.works():
+        print("WITHOUT A SANDBOX: the answers run with your rights.", file=sys.stderr)
+    warnings.simplefilter("ignore", SAWarning)  # nbgrader's own, of no use to an instructor
+    with alone(chosen.folder / ".work"):
+        rows = grade(chosen.folder, chosen.jobs, chosen.due)
+    print(f"{len(rows)} graded: {chosen.folder}/grades.csv, feedback/ and summary.html beside it")
+    sys.exit(1 if any(row["note"] for row in rows) else 0)
 
 
-def take_in(student: Path, blanks: dict[str, NotebookNode], folder: Path) -> list[str]:
-    """Write a student's grafted notebooks into folder; returns what was wrong with the submission, in sentences."""
-    problems = []
-    for name, blank in blanks.items():
-        path = student / ASSIGNMENT / f"{name}.ipynb"
-        if not path.is_file():
-            problems.append(f"{name}.ipynb is missing")
-            continue
+@contextlib.contextmanager
+def alone(work: Path):
+    """Hold the folder of unfinished work for this run alone, and leave no litter in it."""
+    work.mkdir(parents=True, exist_ok=True)
+    with open(work / "lock", "w") as lock:
         try:
-            submitted = nbformat.read(path, as_version=4)
-            grafted = graft(blank, submitted)
-        except Exception as problem:  # whatever a broken file makes the reader raise
-            problems.append(f"{name}.ipynb cannot be read ({type(problem).__name__})")
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        nbformat.write(grafted, folder / f"{name}.ipynb")
-    return problems
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            sys.exit(f"Another grading run is at work in {work.parent}; wait for it, or stop it.")
+        shutil.rmtree(work / "tmp", ignore_errors=True)
+        (work / "tmp").mkdir()
+        yield
 
 
-def points(gradebook: Gradebook, student: str) -> dict[str, float]:
-    """Points of each exercise: its check and its hidden tests together."""
+def grade(folder: Path, jobs: int, due: datetime | None) -> list[dict]:
+    """Grade everybody under folder/submitted; writes grades.csv, feedback/ and summary.html, returns the rows."""
+    hand_ins = students(folder / "submitted")
+    if not hand_ins:
+        sys.exit(f"There is nobody to grade: put notebooks into {folder}/submitted/STUDENT/{ASSIGNMENT}/ and try again.")
+    work, secret = folder / ".work", secret_of(folder / ".work")
+    (work / "graded").mkdir(exist_ok=True)
+    version = course_version(secret, due)
+    known = {student: record for student in hand_ins if (record := recorded(work, student))}
+    fresh = [student for student, place in hand_ins.items()
+             if known.get(student, {}).get("key") != key_of(place, version) or not (folder / "feedback" / student).is_dir()]  # fmt: skip
+    if fresh:
+        tell_time(len(hand_ins), len(fresh), [record["seconds"] for record in known.values()], jobs)
+        with tempfile.TemporaryDirectory(dir=work / "tmp") as template:
+            release(Path(template))
+            grade_all(folder, {student: hand_ins[student] for student in fresh}, Path(template), secret, version, jobs, due)
+    records = {student: recorded(work, student) for student in hand_ins}
+    write_csv(folder / "grades.csv", [record["row"] for record in records.values()])
+    pages.write_summary(folder / "summary.html", records, POINTS)
+    return [record["row"] for record in records.values()]
+
+
+def students(submitted: Path) -> dict[str, Path]:
+    """{student: folder or zip file}, in the order of their names."""
+    places = [place for place in sorted(submitted.glob("*")) if place.is_dir() or place.suffix.lower() == ".zip"]
+    return {place.stem if place.is_file() else place.name: place for place in places if not place.name.startswith(".")}
+
+
+def secret_of(work: Path) -> str:
+    """What the inputs of the hidden tests are drawn from, one for each class."""
+    path = work / "secret"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(16))
+    return path.read_text()
+
+
+def course_version(secret: str, due: datetime | None) -> str:
+    """Changes when anything changes that a grade depends on."""
+    root, digest = GRADING.parent, hashlib.sha256(f"{secret}{due}".encode())
+    for path in sorted([*root.glob("helpers/**/*.py"), *root.glob("grading/*.py"), *root.glob("grading/s*/*.py"),
+                        root / "data/results/clinic.json"]):  # fmt: skip
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def key_of(place: Path, version: str) -> str:
+    """Changes when the submission changes, or what it is graded by."""
+    digest = hashlib.sha256(version.encode())
+    for path in [place] if place.is_file() else sorted(place.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            stat = path.stat()
+            digest.update(f"{path.relative_to(place.parent)}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "replace"))
+    return digest.hexdigest()
+
+
+def recorded(work: Path, student: str) -> dict | None:
+    """What an earlier run found out about a student."""
+    try:
+        return json.loads((work / "graded" / f"{student}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def tell_time(everybody: int, fresh: int, seconds: list[float], jobs: int) -> None:
+    """Say how long it will take."""
+    each = statistics.median(seconds) if seconds else GUESS
+    minutes = each * fresh / jobs / 60
+    known = f", {everybody - fresh} as they were" if fresh < everybody else ""
+    print(f"{fresh} to grade{known}: about {each:.0f} s each, {jobs} at a time, so about {minutes:.0f} min.", flush=True)
+
+
+def grade_all(folder: Path, hand_ins: dict[str, Path], template: Path, secret: str, version: str, jobs: int, due) -> None:
+    """Grade these in parallel; whoever takes a worker down with them is graded again alone, and then marked."""
+    left = dict(hand_ins)
+    with tqdm(total=len(left), unit="submission", disable=None) as bar:
+        for attempt, workers in enumerate((jobs, 1)):
+            queue = [list(left)] if attempt == 0 else [[student] for student in left]
+            for some in queue:
+                context = multiprocessing.get_context("spawn")
+                with ProcessPoolExecutor(min(workers, len(some)), context, prepare, (template, secret)) as pool:
+                    jobs_of = {pool.submit(grade_one, folder, name, left[name], version, due): name for name in some}
+                    for job in as_completed(jobs_of):
+                        try:
+                            job.result()
+                        except BrokenProcessPool:
+                            continue
+                        except Exception as problem:
+                            give_up(folder, jobs_of[job], left[jobs_of[job]], version, problem)
+                        del left[jobs_of[job]]
+                        bar.update()
+        for student, place in left.items():
+            give_up(folder, student, place, version, RuntimeError("the grader itself died over it"))
+
+
+def give_up(folder: Path, student: str, place: Path, version: str, problem: Exception) -> None:
+    """A row without points, with a reason, for who could not be graded."""
+    row = {"student": intake.plain_text(student)} | dict.fromkeys(POINTS, 0.0) | {"total": 0.0, "of": sum(POINTS.values())}
+    note = f"could not be graded: {type(problem).__name__}: {intake.plain_text(str(problem), 200)}"
+    (folder / "feedback" / student).mkdir(parents=True, exist_ok=True)
+    keep(folder / ".work", student, {"key": key_of(place, version), "row": row | {"note": note}, "said": {}, "seconds": 0})
+
+
+def keep(work: Path, student: str, record: dict) -> None:
+    """Write what was found out, whole or not at all."""
+    path = work / "graded" / f"{student}.json"
+    path.with_suffix(".part").write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+    path.with_suffix(".part").replace(path)
+
+
+# In a worker process
+
+HERE: dict = {}  # what every submission of this worker shares: the course and its judge
+
+
+def prepare(template: Path, secret: str) -> None:
+    """Read the course once for each worker."""
+    warnings.simplefilter("ignore")
+    HERE["template"], HERE["judge"] = template, Judge(secret)
+    HERE["blanks"] = {path.stem: nbformat.read(path, as_version=4) for path in sorted((template / "release" / ASSIGNMENT).glob("*.ipynb"))
+                      if path.stem in checks.POINTS}  # fmt: skip
+    HERE["exercises"] = {stem: exercises(stem, instructor_notebook(SOURCE / f"{stem}.py")) for stem in checks.POINTS}
+
+
+def grade_one(folder: Path, student: str, place: Path, version: str, due: datetime | None) -> None:
+    """Judge one submission, have nbgrader score it, and write its feedback and record."""
+    began, key = time.time(), key_of(place, version)
+    submission = intake.take_in(place, HERE["blanks"])
+    if due and submission.when > due.timestamp():
+        late = round((submission.when - due.timestamp()) / 60)
+        submission.notes.append(f"handed in {late // 60} h {late % 60} min late")
+    said, pictures, filled = {}, {}, {}
+    with tempfile.TemporaryDirectory(dir=folder / ".work/tmp") as work:
+        root = Path(work)
+        shutil.copytree(HERE["template"], root, dirs_exist_ok=True)
+        for stem, notebook in submission.notebooks.items():
+            blank = HERE["blanks"][stem]
+            filled[stem] = intake.answers(blank, notebook, {each.object: each.name for each in HERE["exercises"][stem]})
+            pictures |= intake.figures(blank, notebook)
+            said |= judge_notebook(HERE["exercises"][stem], blank, notebook, filled[stem])
+            scored = with_outputs(intake.graft(blank, notebook, filled[stem]), said)
+            path = root / "submitted" / "student" / ASSIGNMENT / f"{stem}.ipynb"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nbformat.write(scored, path)
+        HERE["judge"].close()  # the next student gets a sandbox of their own
+        earned = nbgrader_scores(root, submission.notes) if submission.notebooks else {}
+        stopped = [name for name, parts in said.items() if (parts["check"] or "").startswith("it was stopped")]
+        submission.notes += [f"{name}: {said[name]['check']}" for name in stopped]
+        row = {"student": intake.plain_text(student)} | {name: earned.get(name, 0.0) for name in POINTS}
+        row |= {"total": sum(earned.values()), "of": sum(POINTS.values()), "note": "; ".join(submission.notes)}
+        page = pages.student_page(row, said, pictures, POINTS, {stem: stem in submission.notebooks for stem in checks.POINTS})
+        put_feedback(folder / "feedback" / student, root, page)
+    keep(folder / ".work", student, {"key": key, "row": row, "said": said, "seconds": round(time.time() - began, 1)})
+
+
+def judge_notebook(all_exercises: list[Exercise], blank: NotebookNode, notebook: NotebookNode, filled: dict) -> dict:
+    """{exercise: {"check": None or why not, "hidden": the same}} for one notebook."""
+    around = intake.around(blank, notebook, set(filled.values()))
+    return {each.name: HERE["judge"].judge(each, around, filled) for each in all_exercises}
+
+
+def with_outputs(notebook: NotebookNode, said: dict) -> NotebookNode:
+    """The verdicts as outputs of the graded cells, which is what nbgrader scores."""
+    for cell in notebook.cells:
+        name = intake.grade_id(cell)
+        suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+        if suffix:
+            why = said[name.removesuffix(suffix)][suffix[1:]]
+            texts = {"ename": "NotYet", "evalue": why or "", "traceback": [f"Not yet: {why}"]}
+            cell.outputs = [nbformat.v4.new_output("error", **texts)] if why else []
+    return notebook
+
+
+def nbgrader_scores(root: Path, notes: list[str]) -> dict[str, float]:
+    """Points of each exercise, by nbgrader; its feedback pages lie in root/feedback afterwards."""
+    nbgrader = course(root)
+    nbgrader.config.Autograde.sanitize_preprocessors = [
+        "nbgrader.preprocessors.DeduplicateIds", "nbgrader.preprocessors.OverwriteKernelspec",
+        "nbgrader.preprocessors.OverwriteCells", "nbgrader.preprocessors.CheckCellMetadata",
+    ]  # fmt: skip
+    nbgrader.config.Autograde.autograde_preprocessors = [
+        "nbgrader.preprocessors.SaveAutoGrades", "nbgrader.preprocessors.CheckCellMetadata",
+    ]  # fmt: skip
+    nbgrader.config.GenerateFeedback.preprocessors = [
+        "nbgrader.preprocessors.GetGrades", HideHiddenTests, "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
+    ]  # fmt: skip
+    outcome = nbgrader.autograde(ASSIGNMENT, "student", force=True, create=True)
+    if not outcome["success"]:
+        last = (outcome.get("log") or outcome.get("error") or "no reason given").strip().splitlines()[-1]
+        notes.append(f"nbgrader could not score it: {intake.plain_text(last, 200)}")
+        return {}
+    nbgrader.generate_feedback(ASSIGNMENT, "student", force=True)
     earned: dict[str, float] = {}
-    submission = gradebook.find_submission(ASSIGNMENT, student)
-    for notebook in submission.notebooks:
-        for grade in notebook.grades:
-            exercise = exercise_of(grade.cell.name)
-            earned[exercise] = earned.get(exercise, 0.0) + (grade.auto_score or 0.0)
+    with Gradebook(f"sqlite:///{root}/gradebook.db", nbgrader.coursedir.course_id) as gradebook:
+        for notebook in gradebook.find_submission(ASSIGNMENT, "student").notebooks:
+            for grade in notebook.grades:
+                name = next(grade.cell.name.removesuffix(suffix) for suffix in SUFFIXES if grade.cell.name.endswith(suffix))
+                earned[name] = earned.get(name, 0.0) + (grade.auto_score or 0.0)
     return earned
 
 
-def exercise_of(grade_id: str) -> str:
-    return next(grade_id.removesuffix(suffix) for suffix in SUFFIXES if grade_id.endswith(suffix))
-
-
-def exercises(blanks: dict[str, NotebookNode]) -> dict[str, float]:
-    """{exercise: points}, in the order of the course."""
-    worth: dict[str, float] = {}
-    for blank in blanks.values():
-        for cell in blank.cells:
-            marks = cell.metadata.get("nbgrader", {})
-            if marks.get("grade"):
-                exercise = exercise_of(marks["grade_id"])
-                worth[exercise] = worth.get(exercise, 0) + marks["points"]
-    return worth
-
-
-def grade(folder: Path) -> list[dict]:
-    """Grade every student under folder/submitted; writes folder/grades.csv and folder/feedback, returns the rows."""
-    students = sorted(path for path in (folder / "submitted").glob("*") if path.is_dir())
-    if not students:
-        sys.exit(
-            f"There is nobody to grade: put notebooks into {folder}/submitted/STUDENT/{ASSIGNMENT}/ and try again."
-        )
-    with tempfile.TemporaryDirectory() as work:
-        root = Path(work)
-        blanks = {path.stem: nbformat.read(path, as_version=4) for path in release(root)}
-        worth = exercises(blanks)
-        blanks = {name: blank for name, blank in blanks.items() if exercises({name: blank})}
-        nbgrader = course(root)
-        nbgrader.config.Autograde.autograde_preprocessors = [
-            "nbgrader.preprocessors.Execute", DropStderr, "nbgrader.preprocessors.LimitOutput",
-            "nbgrader.preprocessors.SaveAutoGrades", "nbgrader.preprocessors.CheckCellMetadata",
-        ]  # fmt: skip
-        nbgrader.config.GenerateFeedback.preprocessors = [
-            "nbgrader.preprocessors.GetGrades", HideHiddenTests, "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
-        ]  # fmt: skip
-        rows = []
-        for number, student in enumerate(students, 1):
-            rows.append(grade_one(nbgrader, root, student, blanks, worth, folder / "feedback" / student.name))
-            print(
-                f"{number}/{len(students)} {student.name}: {rows[-1]['total']:g} of {rows[-1]['of']:g}  {rows[-1]['note']}"
-            )
-    write_csv(folder / "grades.csv", rows)
-    return rows
-
-
-def grade_one(nbgrader, root: Path, student: Path, blanks: dict, worth: dict[str, float], feedback: Path) -> dict:
-    """One row of the table; the feedback pages go into the given folder."""
-    earned, name = {}, student.name
-    problems = take_in(student, blanks, root / "submitted" / name / ASSIGNMENT)
-    if (root / "submitted" / name).exists():
-        outcome = nbgrader.autograde(ASSIGNMENT, name, force=True, create=True)
-        if outcome["success"]:
-            with Gradebook(f"sqlite:///{root}/gradebook.db", nbgrader.coursedir.course_id) as gradebook:
-                earned = points(gradebook, name)
-            nbgrader.generate_feedback(ASSIGNMENT, name, force=True)
-            shutil.rmtree(feedback, ignore_errors=True)
-            shutil.copytree(root / "feedback" / name / ASSIGNMENT, feedback, ignore=shutil.ignore_patterns("*.ipynb"))
-        else:
-            last = (outcome.get("log") or outcome.get("error") or "").strip().splitlines()
-            problems.append(f"could not be graded: {last[-1] if last else 'no reason given'}")
-    row = {"student": name} | {exercise: earned.get(exercise, 0.0) for exercise in worth}
-    return row | {"total": sum(earned.values()), "of": sum(worth.values()), "note": "; ".join(problems)}
+def put_feedback(place: Path, root: Path, page: str) -> None:
+    """Replace a student's feedback folder: index.html, and nbgrader's page of each notebook."""
+    made = root / "feedback" / "student" / ASSIGNMENT
+    made.mkdir(parents=True, exist_ok=True)
+    (made / "index.html").write_text(page, encoding="utf-8")
+    for path in made.glob("*.ipynb"):
+        path.unlink()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(made, place)
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
@@ -185,17 +313,9 @@ def write_csv(path: Path, rows: list[dict]) -> None:
         table = csv.DictWriter(file, rows[0].keys())
         table.writeheader()
         table.writerows(rows)
+        file.flush()
+        os.fsync(file.fileno())
     unfinished.replace(path)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Grade all submissions.")
-    parser.add_argument("--folder", type=Path, default=GRADING, help="holds submitted/; default: grading")
-    folder = parser.parse_args().folder
-    warnings.simplefilter("ignore", SAWarning)  # nbgrader's own, of no use to an instructor
-    rows = grade(folder)
-    print(f"{len(rows)} graded: {folder}/grades.csv, feedback in {folder}/feedback/")
-    sys.exit(1 if any(row["note"] for row in rows) else 0)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ PIECES = {  # name of each piece: module that holds the reference answer
     "extract_features": "evaluation", "knn_accuracy": "evaluation", "linear_probe": "evaluation",
     "alignment": "evaluation", "uniformity": "evaluation",
 }  # fmt: skip
+ANSWERS = PIECES | {"clinic": "training"}  # the clinic is an exercise too, though nothing is trained with it
 
 
 def quick() -> bool:
@@ -50,14 +51,18 @@ class Parts:
     def __init__(self):
         self._stands_alone = os.environ.get("NBGRADER_EXECUTION") == "autograde"
         self._yours, self._reasons, self._looked_up = {}, {}, set()
+        self._resting = set()  # yours, but the reference stands in
 
     def keep(self, answer) -> None:
         """Check an answer; keep it if it passes, and say in one line which piece `my` holds from now on."""
         name = answer.__name__
+        if name in ANSWERS and answer is self.reference(name):
+            print(f"{name}: this is the reference itself, not an answer of yours; nothing changes.")
+            return
         try:
             getattr(checks, f"check_{snake_case(name)}")(answer)
         except NotYet as problem:
-            earlier = getattr(self, name) is not self.reference(name)
+            earlier = self._is_yours(name)
             self._reasons[name] = str(problem)
             print(f"{name}: {'your earlier answer' if earlier else 'the reference'} stands in, because: {problem}")
             return
@@ -68,7 +73,7 @@ class Parts:
 
     def __getattr__(self, name: str):
         """The piece of this name: kept in this notebook, else kept by an earlier one, else the reference."""
-        if name not in PIECES:
+        if name not in ANSWERS:
             raise AttributeError(f"There is no piece called {name!r}. The pieces are: {', '.join(PIECES)}.")
         if name not in self._yours and not self._stands_alone:
             self._load(name)
@@ -76,21 +81,43 @@ class Parts:
 
     def reference(self, name: str):
         """The course's own answer."""
-        return getattr(importlib.import_module(f"helpers.{PIECES[name]}"), name)
+        return getattr(importlib.import_module(f"helpers.{ANSWERS[name]}"), name)
 
     def stand_in(self, name: str, reason: str) -> None:
         """Use the reference for a piece from here on; the reason appears in the table."""
+        if self._is_yours(name):
+            self._resting.add(name)
         self._yours[name], self._reasons[name] = self.reference(name), reason
 
     def table(self, names: tuple[str, ...] = tuple(PIECES)) -> None:
         """Print, piece by piece, whether it is yours or the reference, and why."""
         for name in names:
-            if getattr(self, name) is self.reference(name):
-                print(
-                    f"{name:22} reference, because {self._reasons.get(name, 'no answer of yours has passed its check yet.')}"
-                )
-            else:
+            if self._is_yours(name):
                 print(f"{name:22} yours")
+            else:
+                because = self._reasons.get(name, "no answer of yours has passed its check yet.")
+                print(f"{name:22} reference, because {because}")
+
+    def progress(self) -> None:
+        """Print the points so far: exercise by exercise, notebook by notebook, and of 100.
+
+        An exercise counts where an answer of yours is kept, for that one passed its visible check. Some of the points
+        belong to hidden tests, which are run only when you hand in, and nothing is checked again here.
+        """
+        names, together = {snake_case(name): name for name in ANSWERS}, 0.0
+        kept = {name for name in ANSWERS if name in self._resting or self._is_yours(name)}
+        for notebook, exercises in checks.POINTS.items():
+            rows = [(names[exercise], points, names[exercise] in kept) for exercise, points in exercises.items()]
+            earned = sum(points for _, points, yours in rows if yours)
+            together += earned
+            print(f"{notebook:26}{earned:4g} of {sum(exercises.values()):g}")
+            for name, points, yours in rows:
+                print(f"    {name:22}{points if yours else 0:4g} of {points:g}{'   kept' if yours else ''}")
+        print(f"{'together':26}{together:4g} of 100")
+        print("Kept: the visible check passed. The hidden tests, worth some of the points, run when you hand in.")
+
+    def _is_yours(self, name: str) -> bool:
+        return getattr(self, name) is not self.reference(name)
 
     def _save(self, name: str, answer) -> None:
         YOURS.mkdir(parents=True, exist_ok=True)

@@ -143,3 +143,52 @@ def test_an_answer_is_kept_although_the_notebook_has_other_things_under_its_para
     assert "monitor as" not in text and "loss = 1.88" not in text and "_ =" not in text
     second = printed_by(["print(my.chance_loss(5), my.chance_loss.__module__)"], yours, monkeypatch)
     assert second[0].split() == [str(math.log(9)), "yours.chance_loss"]
+
+
+def test_the_reference_is_not_kept_as_yours(yours, capsys):
+    my = course.Parts()
+    my.keep(losses.nt_xent)
+    told = capsys.readouterr().out
+    assert "nt_xent: this is the reference itself" in told and told.count("\n") == 1
+    assert not list(yours.iterdir())
+
+
+def points_printed(printed: str) -> dict[str, float]:
+    """{name: points so far} of every line of my.progress()."""
+    lines = [line.split() for line in printed.splitlines() if " of " in line and "points" not in line]
+    return {words[0]: float(words[1]) for words in lines}
+
+
+def test_progress_shows_the_points_of_every_exercise_and_notebook_and_a_total_of_100(yours, capsys):
+    course.Parts().progress()
+    printed = capsys.readouterr().out
+    assert set(points_printed(printed)) == {*course.ANSWERS, *course.checks.POINTS, "together"}
+    assert set(points_printed(printed).values()) == {0}
+    assert "of 100" in printed and "hidden tests" in printed
+
+
+def test_progress_adds_up_what_is_kept(yours, capsys):
+    (yours / "chance_loss.py").write_text("def chance_loss(n): pass")
+    (yours / "alignment.py").write_text("def alignment(z_a, z_b): pass")
+    (yours / "clinic.py").write_text("def clinic(): pass")
+    (yours / "nt_xent.py").write_text("import nothing_of_this_name\n")
+    course.Parts().progress()
+    points = points_printed(capsys.readouterr().out)
+    assert points["chance_loss"] == points["04_contrastive_loss"] == 2
+    assert points["05_training"] == points["clinic"] == 4 and points["alignment"] == 1.5
+    assert points["nt_xent"] == 0 and points["together"] == 7.5
+
+
+def test_an_answer_that_passed_counts_also_while_the_reference_stands_in(yours, capsys):
+    (yours / "chance_loss.py").write_text("def chance_loss(n): pass")
+    my = course.Parts()
+    my.stand_in("chance_loss", "it is too slow")
+    my.progress()
+    assert points_printed(capsys.readouterr().out)["chance_loss"] == 2
+
+
+def test_checks_progress_is_the_same_under_another_name(yours, capsys):
+    course.checks.progress()
+    first = capsys.readouterr().out
+    course.Parts().progress()
+    assert first == capsys.readouterr().out

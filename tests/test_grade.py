@@ -1,17 +1,22 @@
 """The grader, through the real nbgrader: one class is graded once, every test looks at its table and feedback."""
 
 import csv
+import fcntl
 import html
+import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from grading import intake
 from grading.build import ASSIGNMENT, NOTEBOOKS, SOURCE, instructor_notebook
-from grading.grade import STUB, graft
+from grading.intake import STUB
+from grading.sandbox import start
 from helpers import checks
 
 POINTS = {exercise: points for notebook in checks.POINTS.values() for exercise, points in notebook.items()}
@@ -59,6 +64,19 @@ def honest_but_untidy():
     return nb
 
 
+def make_grade(folder: Path, *options: str) -> subprocess.CompletedProcess:
+    """The command an instructor types."""
+    options = [*options, *([] if start.works() else ["--without-sandbox"])]
+    command = [sys.executable, "-m", "grading.grade", "--folder", str(folder), *options]
+    return subprocess.run(command, capture_output=True, text=True, cwd=NOTEBOOKS.parent)
+
+
+def stripped(stem: str, submitted):
+    """A submission as the grader reads it, and its answers."""
+    read = intake.read(nbformat.writes(submitted).encode())
+    return read, intake.answers(released(stem), read, {"nt_xent": "nt_xent", "chance_loss": "chance_loss"})
+
+
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
     """A class, graded by the command an instructor types: {student: row}, the folder, what was printed."""
@@ -74,12 +92,7 @@ def graded(tmp_path_factory):
     hand_in(folder, "wrong", "04_contrastive_loss", wrong)
     hand_in(folder, "unreadable", "04_contrastive_loss", '{"cells": [')
     (folder / "submitted" / "nothing").mkdir()
-    run = subprocess.run(
-        [sys.executable, "-m", "grading.grade", "--folder", str(folder)],
-        capture_output=True,
-        text=True,
-        cwd=NOTEBOOKS.parent,
-    )
+    run = make_grade(folder)
     assert (folder / "grades.csv").exists(), run.stdout + run.stderr
     with open(folder / "grades.csv", encoding="utf-8") as file:
         rows = {row["student"]: row for row in csv.DictReader(file)}
@@ -140,8 +153,39 @@ def test_feedback_shows_points_and_the_diagnosis_but_no_hidden_test(graded):
     assert hidden and not [line for line in hidden if line in text]
 
 
+@pytest.mark.notebook
+def test_each_student_gets_one_page_with_points_and_the_diagnosis(graded):
+    page = (graded[1] / "feedback" / "wrong" / "index.html").read_text(encoding="utf-8")
+    assert "chance_loss: 0 of 2, not yet" in page and "itself" in page
+    assert "chance_loss: 2 of 2, solved" in (graded[1] / "feedback" / "reference" / "index.html").read_text(
+        encoding="utf-8"
+    )
+
+
+@pytest.mark.notebook
+def test_the_summary_names_who_needs_a_look_and_how_often_an_exercise_was_solved(graded):
+    page = (graded[1] / "summary.html").read_text(encoding="utf-8")
+    assert "unreadable" in page and "cannot be read" in page
+    assert f"{len(graded[0])} submissions" in page
+
+
+@pytest.mark.notebook
+def test_a_second_run_grades_nobody_again_and_a_changed_submission_only(graded):
+    folder, before = graded[1], (graded[1] / "grades.csv").read_bytes()
+    assert "to grade" not in make_grade(folder).stdout
+    assert (folder / "grades.csv").read_bytes() == before
+    hand_in(folder, "wrong", "04_contrastive_loss", answered("04_contrastive_loss", "chance_loss"))
+    assert "1 to grade" in make_grade(folder).stdout
+    with open(folder / "grades.csv", encoding="utf-8") as file:
+        rows = {row["student"]: row for row in csv.DictReader(file)}
+    assert float(rows["wrong"]["chance_loss"]) == 2
+    assert rows["reference"] == graded[0]["reference"]
+
+
 def test_an_answer_replaces_only_its_own_stub():
-    nb = graft(released("04_contrastive_loss"), answered("04_contrastive_loss", "nt_xent"))
+    read, filled = stripped("04_contrastive_loss", answered("04_contrastive_loss", "nt_xent"))
+    nb = intake.graft(released("04_contrastive_loss"), read, filled)
+    assert list(filled) == ["nt_xent"]
     assert STUB not in cell_of(nb, "nt_xent").source
     assert STUB in cell_of(nb, "sup_con").source
 
@@ -151,7 +195,7 @@ def test_tags_metadata_and_outputs_of_a_submission_are_left_behind():
     cell_of(submitted, "nt_xent_check").metadata["tags"] = ["skip-execution"]
     cell_of(submitted, "nt_xent_check").source = "pass"
     cell_of(submitted, "nt_xent").metadata["nbgrader"]["points"] = 100
-    nb = graft(released("04_contrastive_loss"), submitted)
+    nb = intake.graft(released("04_contrastive_loss"), *stripped("04_contrastive_loss", submitted))
     assert cell_of(nb, "nt_xent_check") == cell_of(released("04_contrastive_loss"), "nt_xent_check")
     assert cell_of(nb, "nt_xent").metadata == cell_of(released("04_contrastive_loss"), "nt_xent").metadata
 
@@ -161,14 +205,57 @@ def test_of_two_copies_of_an_answer_the_filled_one_counts():
     stub = nbformat.from_dict(cell_of(released("04_contrastive_loss"), "nt_xent"))
     stub.id = "copy"
     submitted.cells.append(stub)
-    assert STUB not in cell_of(graft(released("04_contrastive_loss"), submitted), "nt_xent").source
+    assert STUB not in stripped("04_contrastive_loss", submitted)[1]["nt_xent"]
+
+
+def test_an_answer_whose_cell_lost_its_metadata_is_found_by_what_it_defines():
+    submitted = answered("04_contrastive_loss", "nt_xent")
+    cell = cell_of(submitted, "nt_xent")
+    cell.metadata, cell.id = nbformat.NotebookNode(), "lost"
+    assert "def nt_xent" in stripped("04_contrastive_loss", submitted)[1]["nt_xent"]
+
+
+@pytest.mark.parametrize("name", ["NN_x (1).ipynb", "04_contrastive_loss-2.ipynb", "meins.ipynb"])
+def test_a_renamed_notebook_is_known_by_its_cells(tmp_path, name):
+    nbformat.write(answered("04_contrastive_loss", "nt_xent"), tmp_path / name)
+    submission = intake.take_in(
+        tmp_path, {stem: released(stem) for stem in ("03_projection_head", "04_contrastive_loss")}
+    )
+    assert list(submission.notebooks) == ["04_contrastive_loss"]
+
+
+def test_notebooks_in_a_zip_file_are_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "hand-in.zip", "w") as archive:
+        archive.writestr("me/04_contrastive_loss.ipynb", nbformat.writes(answered("04_contrastive_loss", "nt_xent")))
+    submission = intake.take_in(tmp_path, {"04_contrastive_loss": released("04_contrastive_loss")})
+    assert list(submission.notebooks) == ["04_contrastive_loss"] and not submission.notes
+
+
+def test_of_two_files_of_one_notebook_the_newer_counts_and_the_row_says_so(tmp_path):
+    for name, answer, age in (
+        ("04_contrastive_loss.ipynb", "nt_xent", 100),
+        ("04_contrastive_loss (1).ipynb", "sup_con", 0),
+    ):
+        nbformat.write(answered("04_contrastive_loss", answer), tmp_path / name)
+        os.utime(tmp_path / name, (1_800_000_000 - age,) * 2)
+    submission = intake.take_in(tmp_path, {"04_contrastive_loss": released("04_contrastive_loss")})
+    assert STUB not in cell_of(submission.notebooks["04_contrastive_loss"], "sup_con").source
+    assert "2 files for 04_contrastive_loss" in submission.notes[0]
+
+
+@pytest.mark.parametrize("text", ["=cmd()", "+1", "@x", "-1"])
+def test_a_name_that_a_spreadsheet_would_run_is_made_text(text):
+    assert intake.plain_text(text) == f"'{text}"
 
 
 def test_an_empty_class_is_one_sentence(tmp_path):
-    run = subprocess.run(
-        [sys.executable, "-m", "grading.grade", "--folder", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        cwd=NOTEBOOKS.parent,
-    )
+    run = make_grade(tmp_path)
     assert run.returncode == 1 and "nobody to grade" in run.stderr and "Traceback" not in run.stderr
+
+
+def test_two_grading_runs_do_not_work_on_one_class_at_a_time(tmp_path):
+    (tmp_path / ".work").mkdir()
+    with open(tmp_path / ".work" / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run = make_grade(tmp_path)
+    assert run.returncode == 1 and "Another grading run" in run.stderr

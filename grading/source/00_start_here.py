@@ -198,6 +198,8 @@ except NotYet as problem:
 # - **not passed**, or left out: *the reference* stands in, and a line says why. Nothing later breaks because of an earlier
 #   exercise, so you may skip one and come back.
 #
+# `my.progress()` adds up the points of what is kept, exercise by exercise, of 100.
+#
 # Which of the pieces are yours so far:
 
 # %%

@@ -661,6 +661,7 @@ widgets.augmentation_sliders(images[:4])
 
 # %%
 my.table(("color_distortion", "simclr_transform", "TwoViews", "TwoViewDataset", "histogram_similarity"))
+my.progress()
 
 # %% [markdown]
 # **Next:** [02 · The encoder](02_encoder.ipynb) turns a view into a representation $h$.

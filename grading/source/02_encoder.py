@@ -347,6 +347,7 @@ checks.check_build_encoder(build_encoder, seed=271)
 
 # %%
 my.keep(build_encoder)
+my.progress()
 
 # %% [markdown]
 # All entries of $h$ are averages of ReLU outputs, so none is negative and all $h$ point into one corner of the space.

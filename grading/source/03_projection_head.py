@@ -434,6 +434,7 @@ checks.check_linear_classifier(linear_classifier, seed=271)
 
 # %%
 my.keep(linear_classifier)
+my.progress()
 
 # %% [markdown]
 # ## What you can now say

@@ -730,6 +730,7 @@ assert torch.isclose(unlike, my.reference("nt_xent")(z_a, z_b, 0.2), rtol=1e-4),
 
 # %%
 my.keep(sup_con)
+my.progress()
 
 # %% [markdown]
 # With labels that all differ it is NT-Xent to the last digit: SimCLR is SupCon for people without labels. (The

@@ -556,8 +556,12 @@ with checks.explained(clinic):
 checks.check_clinic(clinic)
 
 # %% hidden="clinic" points=1
-checks.check_clinic(clinic())
+checks.check_clinic(clinic)
 assert sorted(clinic().values()) == sorted(training.CAUSES), checks.why(clinic, "each cause should be named once")
+
+# %%
+my.keep(clinic)
+my.progress()
 
 # %% [markdown]
 # How would a program do it? `training.clinic` is the reference answer: the same reasoning, written as rules. Read it after

@@ -735,6 +735,7 @@ plots.show(plots.accuracy_bars(final, by_chance, "test"), alt=f"Bars of test acc
 
 # %%
 my.table()
+my.progress()
 
 # %% [markdown]
 # Go back to 05 with another temperature, another colour strength or your own pictures

@@ -1,0 +1,231 @@
+"""Find a student's notebooks among whatever was handed in, and take out of them what is the student's.
+
+Files are read, never run, links are not followed, and nothing is unpacked to disk.
+"""
+
+import base64
+import binascii
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from PIL import Image
+
+LARGEST = 50 * 2**20  # bytes of a notebook; a hundred figures fit in
+STUB = "raise NotYet()  # write your answer in place of this line"
+PICTURE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\n]{100,})")
+
+
+@dataclass
+class Submission:
+    """What one student handed in."""
+
+    notebooks: dict[str, NotebookNode] = field(default_factory=dict)  # by the stem of the course's notebook
+    notes: list[str] = field(default_factory=list)  # what an instructor should know, in sentences
+    when: float = 0.0  # seconds since 1970 of the newest file
+
+
+def take_in(place: Path, blanks: dict[str, NotebookNode]) -> Submission:
+    """Read the notebooks below a student's folder, or in a zip file, and tell which is which by the cells they hold."""
+    found, submission = {}, Submission()
+    for name, when, data in files(place, submission.notes):
+        submission.when = max(submission.when, when)
+        try:
+            notebook = read(data)
+        except Exception as problem:  # whatever a broken file makes a reader raise
+            submission.notes.append(f"{name} cannot be read ({type(problem).__name__})")
+            continue
+        stem = which(notebook, name, blanks)
+        if stem is None:
+            submission.notes.append(f"{name} is not a notebook of the course")
+        else:
+            found.setdefault(stem, []).append((when, name, notebook))
+    for stem, blank in blanks.items():
+        if stem not in found:
+            submission.notes.append(f"{stem}.ipynb is missing")
+            continue
+        copies = sorted(found[stem], key=lambda copy: (copy[0], Path(copy[1]).stem == stem, copy[1]))
+        submission.notebooks[stem] = copies[-1][2]
+        if len(copies) > 1:
+            submission.notes.append(f"{len(copies)} files for {stem}: {copies[-1][1]}, the newest, counts")
+    return submission
+
+
+def files(place: Path, notes: list[str]) -> Iterator[tuple[str, float, bytes]]:
+    """(name, time, content) of every notebook file below a folder and inside zip files."""
+    paths = [place] if place.is_file() else sorted(place.rglob("*"))
+    for path in paths:
+        name = plain_text(path.name if path == place else str(path.relative_to(place)))
+        kind = path.suffix.lower()
+        if kind not in (".ipynb", ".zip") or ".ipynb_checkpoints" in path.parts:
+            continue
+        if path.is_symlink() or any(parent.is_symlink() for parent in path.parents if parent.is_relative_to(place)):
+            notes.append(f"{name} is a link and was not followed")
+        elif not path.is_file():
+            notes.append(f"{name} is no file")
+        elif path.stat().st_size > LARGEST:
+            notes.append(f"{name} is larger than {LARGEST >> 20} MB: clear its outputs and hand it in again")
+        elif kind == ".zip":
+            yield from zipped(path, name, notes)
+        else:
+            yield name, path.stat().st_mtime, path.read_bytes()
+
+
+def zipped(path: Path, name: str, notes: list[str]) -> Iterator[tuple[str, float, bytes]]:
+    """The notebooks in a zip file, read in memory and never more than LARGEST of each."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if member.filename.lower().endswith(".ipynb")]
+            for member in members[:50]:
+                if "__MACOSX" in member.filename or ".ipynb_checkpoints" in member.filename:
+                    continue
+                if member.file_size > LARGEST:
+                    notes.append(f"{plain_text(member.filename)} in {name} is larger than {LARGEST >> 20} MB")
+                    continue
+                with archive.open(member) as file:
+                    yield plain_text(Path(member.filename).name), path.stat().st_mtime, file.read(LARGEST)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError) as problem:
+        notes.append(f"{name} cannot be unpacked ({type(problem).__name__})")
+
+
+def read(data: bytes) -> NotebookNode:
+    """A notebook of version 4 whose cells have what graft looks at; raises for anything else."""
+    content = json.loads(data.decode("utf-8-sig"))
+    if content["nbformat"] != 4:
+        content = nbformat.convert(nbformat.from_dict(content), 4)
+    cells = []
+    for cell in content["cells"]:
+        source = cell.get("source", "")
+        source = source if isinstance(source, str) else "".join(map(str, source))
+        metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
+        marks = metadata.get("nbgrader") if isinstance(metadata.get("nbgrader"), dict) else {}
+        kind = cell.get("cell_type") if cell.get("cell_type") in ("code", "markdown") else "raw"
+        outputs = cell.get("outputs") if isinstance(cell.get("outputs"), list) else []
+        known = {"cell_type": kind, "id": str(cell.get("id", ""))[:64], "source": source, "outputs": outputs}
+        cells.append(known | {"metadata": {"nbgrader": {"grade_id": str(marks.get("grade_id", ""))}}})
+    return nbformat.from_dict({"cells": cells})
+
+
+def grade_id(cell: NotebookNode) -> str:
+    return cell.metadata.get("nbgrader", {}).get("grade_id", "")
+
+
+def solutions(blank: NotebookNode) -> list[str]:
+    """Grade ids of the cells that hold answers."""
+    return [grade_id(cell) for cell in blank.cells if cell.metadata.get("nbgrader", {}).get("solution")]
+
+
+def which(notebook: NotebookNode, name: str, blanks: dict[str, NotebookNode]) -> str | None:
+    """The stem of the course's notebook that this is: by its cells, else by its name."""
+    ids = {grade_id(cell) or cell.id for cell in notebook.cells}
+    fits = {stem: len(ids & set(solutions(blank))) for stem, blank in blanks.items()}
+    best = max(fits, key=fits.get)
+    if fits[best]:
+        return best
+    return next((stem for stem in blanks if Path(name).name.startswith((stem, stem[:3]))), None)
+
+
+def answers(blank: NotebookNode, submitted: NotebookNode, makers: dict[str, str]) -> dict[str, str]:
+    """{grade_id: source} of the answers that are not empty stubs; of several copies the last counts.
+
+    Args:
+        makers: {name that an answer defines: its grade_id}, for cells that have lost their grade_id.
+    """
+    wanted, found, lost = set(solutions(blank)), {}, {}
+    for cell in submitted.cells:
+        if cell.cell_type != "code" or STUB in cell.source or not cell.source.strip():
+            continue
+        if (grade_id(cell) or cell.id) in wanted:
+            found[grade_id(cell) or cell.id] = cell.source
+        elif not grade_id(cell):
+            lost |= {makers[name]: cell.source for name in makers if re.search(rf"^(def|class) {name}\b", cell.source, re.M)}
+    return {name: (found | {each: lost[each] for each in lost if each not in found})[name] for name in solutions(blank)
+            if name in found or name in lost}  # fmt: skip
+
+
+def around(blank: NotebookNode, submitted: NotebookNode, taken: set[str]) -> list[str]:
+    """Sources of the code cells that are the student's own or that the student changed, answers left aside."""
+    released = {cell.source.strip() for cell in blank.cells}
+    graded = {grade_id(cell) for cell in blank.cells if cell.metadata.get("nbgrader", {}).get("grade")}
+    return [
+        cell.source
+        for cell in submitted.cells
+        if cell.cell_type == "code"
+        and cell.source.strip() not in released
+        and not {grade_id(cell), cell.id} & (set(solutions(blank)) | graded)
+        and cell.source not in taken
+    ]
+
+
+def graft(blank: NotebookNode, submitted: NotebookNode, filled: dict[str, str]) -> NotebookNode:
+    """The released notebook with the student's answers in it, and code cells of the student's own where they stood.
+
+    Tags, metadata, outputs, edited checks and everything else of the student's file stay behind.
+    """
+    ids, place, own, plain = {cell.id for cell in blank.cells}, None, {}, {}
+    taken = set(filled.values())
+    for cell in submitted.cells:
+        here = grade_id(cell) or cell.id
+        if here in ids:
+            place = here
+            plain[here] = cell.source
+        elif cell.cell_type == "code" and cell.source not in taken:
+            own.setdefault(place, []).append(cell.source)
+    grafted = nbformat.from_dict(blank)
+    grafted.cells = [nbformat.v4.new_code_cell(source) for source in own.get(None, [])]
+    for cell in nbformat.from_dict(blank).cells:
+        if cell.id in filled:
+            cell.source = filled[cell.id]
+        elif cell.cell_type == "code" and not grade_id(cell):
+            cell.source = plain.get(cell.id, cell.source)
+        grafted.cells.append(cell)
+        grafted.cells += [nbformat.v4.new_code_cell(source) for source in own.get(cell.id, [])]
+    return grafted
+
+
+def figures(blank: NotebookNode, submitted: NotebookNode, most: int = 2) -> dict[str, list[str]]:
+    """{grade_id of an answer: pictures, as base64 PNG} that the student's notebook shows between answer and check.
+
+    Pictures are decoded and written anew, so that nothing else travels with them.
+    """
+    places, answer = {}, None
+    for cell in blank.cells:
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            answer = grade_id(cell)
+        elif cell.metadata.get("nbgrader", {}).get("grade"):
+            answer = None
+        elif answer:
+            places[cell.id] = answer
+    found: dict[str, list[str]] = {}
+    for cell in submitted.cells:
+        if cell.id in places and len(found.get(places[cell.id], [])) < most:
+            text = json.dumps(cell.outputs)[: 8 * 2**20]
+            raw = [*PICTURE.findall(text), *re.findall(r'"image/png": "([A-Za-z0-9+/=\\n]{100,})"', text)]
+            clean = [picture for picture in map(clean_picture, raw[:most]) if picture]
+            found.setdefault(places[cell.id], []).extend(clean)
+    return found
+
+
+def clean_picture(text: str) -> str | None:
+    """A base64 PNG of reasonable size, encoded anew; None for anything else."""
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(text.replace("\\n", ""))), formats=["PNG"]) as picture:
+            if picture.width * picture.height > 6_000_000:
+                return None
+            buffer = io.BytesIO()
+            picture.convert("RGB").save(buffer, "PNG")
+    except (OSError, ValueError, SyntaxError, binascii.Error, Image.DecompressionBombError, MemoryError):
+        return None
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def plain_text(text: str, most: int = 80) -> str:
+    """Text from outside, safe in a table and a terminal: printable, short, and no spreadsheet formula."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)[:most]
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
