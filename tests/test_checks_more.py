@@ -2,6 +2,7 @@
 
 import re
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -99,11 +100,11 @@ def test_a_step_that_takes_the_pair_for_z_is_told_to_unpack_it(embeddings):
     is_told(checks.check_train_step, step_of(embeddings), "The model returns two things, h and z: unpack them")
 
 
-def knn_by(similarity, weigh=lambda values, temperature: (values / temperature).exp()):
+def knn_by(similarity, shift=True):
     def knn_accuracy(bank_h, bank_y, query_h, query_y, k=20, temperature=0.1):
         values, where = similarity(query_h, bank_h).topk(k, dim=1)
         votes = torch.zeros(len(query_h), int(bank_y.max()) + 1)
-        votes.scatter_add_(1, bank_y[where], weigh(values - values[:, :1], temperature))
+        votes.scatter_add_(1, bank_y[where], ((values - shift * values[:, :1]) / temperature).exp())
         return (votes.argmax(dim=1) == query_y).float().mean().item()
 
     return knn_accuracy
@@ -114,8 +115,9 @@ def distance_on_the_sphere(query, bank):
 
 
 def test_neighbours_by_distance_are_told_to_use_the_cosine():
-    by_distance = knn_by(lambda query, bank: -torch.cdist(query, bank))
-    is_told(checks.check_knn_accuracy, by_distance, "picked and weighed by Euclidean distance")
+    for shift in (True, False):
+        by_distance = knn_by(lambda query, bank: -torch.cdist(query, bank), shift)
+        is_told(checks.check_knn_accuracy, by_distance, "picked and weighed by Euclidean distance")
     is_told(checks.check_knn_accuracy, knn_by(distance_on_the_sphere), "weighs the distance of the normalised rows")
 
 
@@ -134,3 +136,45 @@ def test_a_probe_on_rows_of_length_one_is_refused():
         return classifier.score(scaler.transform(test_h), test_y.numpy())
 
     is_told(checks.check_linear_probe, linear_probe, "Rows brought to length 1 lose it")
+
+
+# Whatever goes wrong in a graded cell ends in one line.
+
+
+def warmup_cosine(step, total_steps, warmup_steps, base_lr):
+    print(base_lr)
+
+
+@pytest.mark.parametrize("test", [lambda: abs(warmup_cosine(0, 9, 1, 1.0) - 1), lambda: warmup_cosine(0, 9, 1, 1.0)[0]])
+def test_the_check_speaks_where_a_cell_cannot_even_ask(test):
+    with pytest.raises(NotYet, match="returned nothing") as told:
+        with checks.explained(warmup_cosine):
+            test()
+    assert told.value.__suppress_context__ and len(told.value._render_traceback_()) == 1
+
+
+def test_where_the_check_has_no_words_the_assert_or_the_error_is_told():
+    with pytest.raises(NotYet, match="^half the rate$"):
+        with checks.explained(training.warmup_cosine):
+            raise AssertionError("half the rate")
+    with pytest.raises(NotYet, match="^`warmup_cosine` stopped with ValueError: five"):
+        with checks.explained(training.warmup_cosine):
+            raise ValueError("five")
+    with checks.explained(training.warmup_cosine):
+        assert training.warmup_cosine(0, 9, 0, 1.0) == 1
+
+
+def test_the_message_of_an_assert_is_one_line_too():
+    with pytest.raises(NotYet, match="returned nothing"):
+        raise AssertionError(checks.why(warmup_cosine, "otherwise"))
+    with pytest.raises(NotYet, match="^otherwise$"):
+        raise AssertionError(checks.why(training.warmup_cosine, "otherwise"))
+
+
+def test_a_figure_that_was_begun_and_not_shown_is_closed(capsys):
+    def demonstration():
+        plt.subplots()
+        return 1 / 0
+
+    checks.try_it(demonstration)
+    assert not plt.get_fignums() and "Nothing to show yet" in capsys.readouterr().out

@@ -150,13 +150,14 @@ def vote(bank_h, bank_y, query_h, k, temperature, similarity="cosine", weight="e
         "euclidean": -torch.cdist(query_h.double(), bank_h.double(), compute_mode="donot_use_mm_for_euclid_dist"),
     }[similarity]
     order = score.argsort(dim=1, descending=True, stable=True)  # (Q, M)
-    size = (score if similarity == "dot" or weight == "distance" else cosine).gather(1, order)[:, :k]  # (Q, k)
+    size = (score if similarity == "dot" or "distance" in weight else cosine).gather(1, order)[:, :k]  # (Q, k)
     weights = {
         "exp": ((size - size.amax(dim=1, keepdim=True)) / temperature).exp(),
         "one": torch.ones_like(size),
         "cosine": size,
         "multiplied": (size * temperature).exp(),
-        "distance": ((size - size.amax(dim=1, keepdim=True)) / temperature).exp(),  # of exp(-distance / temperature)
+        "distance": ((size - size.amax(dim=1, keepdim=True)) / temperature).exp(),
+        "float32 distance": (size / temperature).float().exp().double(),  # large distances over a small temperature: 0
     }[weight]
     votes = weights.new_zeros(len(query_h), int(bank_y.max()) + 1).scatter_add_(1, bank_y[order[:, :k]], weights)
     best = votes.sort(dim=1, descending=True).values
@@ -217,6 +218,8 @@ def check_knn_accuracy(knn_accuracy, generator):
             lambda: accuracy(similarity="euclidean", weight="one"),
         "neighbours were picked and weighed by Euclidean distance; use the cosine, for both.":
             lambda: accuracy(similarity="euclidean", weight="distance"),
+        "neighbours were picked and weighed by Euclidean distance (some votes so small that they became 0); use the "
+        "cosine, for both.": lambda: accuracy(similarity="euclidean", weight="float32 distance"),
         "a vote weighs the distance of the normalised rows; it should weigh exp(cosine / temperature).":
             lambda: accuracy(on_unit_sphere, similarity="euclidean", weight="distance"),
         "the columns were normalised, not the rows: normalise along dim=1.":
