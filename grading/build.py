@@ -94,13 +94,17 @@ def release(root: Path, numbers: list[str] = ()) -> list[Path]:
     return sorted((root / "release" / ASSIGNMENT).glob("*.ipynb"))
 
 
+def client(notebook: NotebookNode, folder: Path, **settings) -> NotebookClient:
+    """What runs a notebook in a fresh kernel, in the given working folder; settings are those of NotebookClient."""
+    place = {"metadata": {"path": str(folder)}}
+    return NotebookClient(notebook, kernel_name="python3", resources=place, **({"timeout": 1200} | settings))
+
+
 def execute(path: Path, folder: Path) -> None:
     """Run a notebook from top to bottom in place, in the given working folder; an error stops it."""
     notebook = nbformat.read(path, as_version=4)
     try:
-        NotebookClient(
-            notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
-        ).execute()
+        client(notebook, folder).execute()
     finally:
         nbformat.write(notebook, path)
 

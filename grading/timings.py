@@ -14,20 +14,16 @@ from pathlib import Path
 
 import nbformat
 import psutil
-from nbclient import NotebookClient
 
 from data.record import RESULTS, write_result
-from grading.build import NOTEBOOKS, sources, write_instructor_notebooks
+from grading.build import NOTEBOOKS, client, sources, write_instructor_notebooks
 
 MIB = 2**20
 
 
 def measure(path: Path) -> dict:
     """Wall seconds of a notebook from kernel start to its last cell, and the most memory its kernel held."""
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOKS)}}
-    )
+    runner = client(nbformat.read(path, as_version=4), NOTEBOOKS, timeout=1800)
     peaks, done = [0], threading.Event()
 
     def watch() -> None:
@@ -45,7 +41,7 @@ def measure(path: Path) -> dict:
     watcher.start()
     start = time.perf_counter()
     try:
-        client.execute()
+        runner.execute()
     finally:
         seconds = time.perf_counter() - start
         done.set(), watcher.join()

@@ -4,11 +4,11 @@
 is kept as source code in data/yours/, one readable file a piece, and the later notebooks train with it.
 """
 
-import ast
 import importlib
 import inspect
 import linecache
 import os
+import symtable
 import sys
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -33,7 +33,8 @@ ANSWERS = PIECES | {"clinic": "training"}  # the clinic is an exercise too, thou
 
 def quick() -> bool:
     """True where a notebook has seconds, not minutes: under nbgrader (Validate, grading) or with COURSE_QUICK=1."""
-    return bool(os.environ.get("NBGRADER_EXECUTION") or os.environ.get("COURSE_QUICK"))
+    asked_for = os.environ.get("COURSE_QUICK", "").lower() not in ("", "0", "no", "false")
+    return asked_for or bool(os.environ.get("NBGRADER_EXECUTION"))
 
 
 def data_name() -> str:
@@ -154,8 +155,7 @@ def source_of(answer, namespace: dict) -> str:
         if text in seen:
             return
         seen.add(text)
-        used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
-        for name in sorted((used & namespace.keys()) - {"my"}):
+        for name in sorted((globals_of(text) & namespace.keys()) - {"my"}):
             value = namespace[name]
             if isinstance(value, ModuleType):
                 imports.add(f"import {value.__name__} as {name}")
@@ -169,6 +169,17 @@ def source_of(answer, namespace: dict) -> str:
 
     add(answer)
     return "\n".join(sorted(imports)) + "\n\n\n" + "\n\n\n".join(cells) + "\n"
+
+
+def globals_of(text: str) -> set[str]:
+    """The names a cell takes from the notebook around it: neither parameters nor names given inside a function."""
+    found, tables = set(), [symtable.symtable(text, "answer", "exec")]
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        outermost = table.get_type() == "module"
+        found |= {s.get_name() for s in table.get_symbols() if s.is_referenced() and (outermost or s.is_global())}
+    return found
 
 
 def cell_source(definition) -> str:

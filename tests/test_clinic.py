@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from grading import clinic as maker
-from helpers import checks, clinic, data, losses, shapes, training
+from helpers import checks, clinic, data, losses, plots, shapes, training
 from helpers.checks import NotYet
 from helpers.checks import training as bank
 
@@ -84,10 +84,19 @@ def test_the_rules_follow_the_curves_and_not_the_letters(tmp_path, shift):
     assert found == {moved[letter]: cause for letter, cause in clinic.clinic().items()}
 
 
-def test_a_loss_repeats_itself_where_its_pattern_does_and_not_where_it_stands_still():
-    pattern = [1.0, 3.0, 2.0, 0.5, 2.5]
-    assert clinic.repeats_itself(3 * pattern, 5) == pytest.approx(1)
-    assert clinic.repeats_itself(15 * [5.541], 5) == 0
+@pytest.mark.parametrize("cause", clinic.CAUSES)
+def test_each_symptom_alone_points_at_one_run_and_clearly(cause):
+    letters = {cause: letter for letter, cause in clinic.clinic().items()}
+    told = {letter: clinic.SYMPTOMS[cause](RECORD["curves"][letter]) for letter in LETTERS}
+    first, second = sorted(told, key=told.get, reverse=True)[:2]
+    assert first == letters[cause]
+    near, far = sorted((abs(told[first]), abs(told[second])))
+    assert near < 0.5 * far
+
+
+def test_every_panel_of_the_figure_is_a_curve_of_the_file():
+    for curves in RECORD["curves"].values():
+        assert set(plots.CLINIC_ROWS) == curves.keys()
 
 
 # the check

@@ -108,6 +108,43 @@ def test_quick_is_off_for_a_learner_and_on_under_validate(monkeypatch):
     assert course.quick()
 
 
+@pytest.mark.parametrize(("value", "quick"), [("1", True), ("yes", True), ("0", False), ("", False), ("False", False)])
+def test_course_quick_is_off_where_it_says_so(value, quick, monkeypatch):
+    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+    monkeypatch.setenv("COURSE_QUICK", value)
+    assert course.quick() is quick
+
+
+KEPT_LOOP = [
+    "import math, time\nfrom helpers import losses, training\nmonitor = training.knn_monitor\nloss, _ = 1.88, ''\n"
+    "class Recipe:\n    epochs = 2",
+    "STEPS = 3",
+    "def average(values):\n    return sum(values) / len(values)",
+    "def chance_loss(n, monitor=None, *, epochs=STEPS):\n"
+    "    loss = math.log(2 * n - 1)\n"
+    "    kept = [loss for _ in range(epochs)]\n"
+    "    def inner():\n        nonlocal loss\n        loss += 0 * math.pi\n        return average(kept)\n"
+    "    return inner() if monitor is None else monitor(loss)",
+]
+
+
+def test_parameters_and_local_names_of_an_answer_are_not_taken_for_names_of_the_notebook():
+    assert course.globals_of(KEPT_LOOP[-1]) - {"sum", "len", "range"} == {"math", "average", "STEPS"}
+    assert course.globals_of("class A(nn.Module):\n    size = SIZE\n    def f(self, x):\n        return g(x)") == {
+        "nn", "SIZE", "g",
+    }  # fmt: skip
+
+
+@pytest.mark.notebook
+def test_an_answer_is_kept_although_the_notebook_has_other_things_under_its_parameters_names(yours, monkeypatch):
+    first = printed_by([*KEPT_LOOP, "my.keep(chance_loss)"], yours, monkeypatch)
+    assert "yours" in first[-1]
+    text = (yours / "chance_loss.py").read_text()
+    assert "monitor as" not in text and "loss = 1.88" not in text and "_ =" not in text
+    second = printed_by(["print(my.chance_loss(5), my.chance_loss.__module__)"], yours, monkeypatch)
+    assert second[0].split() == [str(math.log(9)), "yours.chance_loss"]
+
+
 def test_the_reference_is_not_kept_as_yours(yours, capsys):
     my = course.Parts()
     my.keep(losses.nt_xent)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
-from grading.build import NOTEBOOKS, SOURCE, instructor_notebook, release
+from grading.build import NOTEBOOKS, SOURCE, client, instructor_notebook, release
 from helpers import checks
 
 SOURCES = sorted(SOURCE.glob("*.py"))
@@ -27,9 +26,7 @@ def notebook(stem: str):
 def run(stem: str, nb, folder: Path, monkeypatch, allow_errors: bool):
     """The notebook, run from top to bottom by a real kernel in its quick form, alone as under the autograder."""
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
-    client = NotebookClient(nb, timeout=300, kernel_name="python3", allow_errors=allow_errors,
-                            resources={"metadata": {"path": str(folder)}})  # fmt: skip
-    client.execute()
+    client(nb, folder, timeout=300, allow_errors=allow_errors).execute()
     return nb
 
 
@@ -80,7 +77,7 @@ def test_a_check_cell_states_facts_with_messages_and_then_calls_the_check(stem):
     for cell in instructor_notebook(SOURCE / f"{stem}.py").cells:
         if cell.id.endswith("_check"):
             name = cell.id.removesuffix("_check")
-            asserts = re.findall(r"^assert .*", cell.source, flags=re.M)
+            asserts = re.findall(r"^ *assert .*", cell.source, flags=re.M)
             assert asserts, f"{cell.id}: no assert in sight"
             assert f"checks.check_{name}(" in cell.source, cell.id
 

@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
-from grading.build import NOTEBOOKS, SOURCE, instructor_notebook
+from grading.build import NOTEBOOKS, SOURCE, client, instructor_notebook
 
 CIFAR = os.environ.get("TWO_VIEWS_CIFAR", "")
 pytestmark = [
@@ -25,5 +24,5 @@ def test_the_notebook_runs_on_a_folder_of_real_pictures(stem, holds, monkeypatch
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
     nb = instructor_notebook(SOURCE / f"{stem}.py")
     nb.cells.append(new_code_cell(f"print(*{holds}.classes)"))
-    NotebookClient(nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
+    client(nb, NOTEBOOKS, timeout=600).execute()
     assert nb.cells[-1].outputs[0].text.split() == sorted(path.name for path in (Path(CIFAR) / "train").iterdir())

@@ -27,7 +27,7 @@ plots.course_map(here="start")
 # ## Look first
 #
 # The course draws its own pictures: ten kinds of object, each in a random colour, place, size and light, before a random
-# background. They are made on your machine in seconds, and they are all you need (CIFAR-10, STL-10 and folders of your
+# background, and with a grey disc somewhere over it. They are made on your machine in seconds, and they are all you need (CIFAR-10, STL-10 and folders of your
 # own work too).
 
 # %%
@@ -74,11 +74,12 @@ bank_h, query_h = (
 show_neighbours("h of the trained encoder", bank_h, query_h)
 
 # %% [markdown]
-# Nobody told it what a mug is. It only had to recognise *the same picture* after random crops and random colours, and
-# what survives those best is the shape. It is a small encoder, trained for minutes: compare the two percentages. Why
-# training does this, and what makes it do better or worse, is the course.
+# Nobody told it what a star is. It only had to recognise *the same picture* after random crops and random colours, and
+# what survives those best is the shape. It is a small encoder: compare the two percentages. Why training does this, and
+# what makes it do better or worse, is the course.
 #
-# How this encoder came about, and its accuracy on all 4,000 test pictures beside what needs no training at all:
+# How this encoder came about, and its accuracy on all 4,000 test pictures, now with all 20,000 training pictures to vote,
+# beside what needs no training at all:
 
 # %%
 made = json.loads((data.DATA / "results/encoder.json").read_text(encoding="utf-8"))
@@ -106,11 +107,13 @@ for name, value in made["test_accuracy"].items():
 # | with 1 % of the labels, fine-tuned | 75.5 % top-5, against 48.4 % without pretraining | table 7 |
 # | the composition of augmentations matters most: crop *and* colour | no single one is enough | section 3.1, figure 5 |
 # | a non-linear head helps, and $h$ before it is better than $z$ behind it | by more than 10 points | section 4.2 |
-#
+
+# %% [markdown]
 # These are their numbers, from many TPUs. On two cores and small pictures some effects are smaller, and some are not
-# there at all. This course promises only what it measured: every number is printed by a cell or stands in
-# `data/results/` with the command that made it.
-#
+# there at all: in the table printed above, k-NN finds $z$ about as good as $h$. This course promises only what it
+# measured: every number is printed by a cell or stands in `data/results/` with the command that made it.
+
+# %% [markdown]
 # ## The map
 #
 # | notebook | you write | points | the reference |
@@ -209,7 +212,8 @@ my.table(("TwoViews", "build_encoder", "ProjectionHead", "nt_xent", "pretrain", 
 # notebook from top to bottom in a fresh kernel and tells which graded cells fail. Training cells take seconds there instead of
 # minutes. When you hand a notebook in, the same cells are run again, and some more that you have not seen, with
 # other sizes and other random numbers.
-#
+
+# %% [markdown]
 # ### When you are stuck
 #
 # 1. Read the *Not yet* line once more: it is a diagnosis, not a verdict.
@@ -220,7 +224,8 @@ my.table(("TwoViews", "build_encoder", "ProjectionHead", "nt_xent", "pretrain", 
 # 6. Go on. `my` has the reference for you.
 #
 # A kernel that behaves oddly: *Kernel → Restart*, then run from the top. All notebooks put up with it.
-#
+
+# %% [markdown]
 # ## Is this machine ready?
 
 # %%
@@ -257,11 +262,12 @@ if memory.available < 2 * 2**30:
 # | NT-Xent | | the loss: normalised, temperature-scaled cross-entropy |
 # | k-NN monitor | | accuracy of nearest neighbours in $h$, watched *during* training |
 # | linear probe | | accuracy of a linear classifier on the frozen $h$, *after* training |
-#
+
+# %% [markdown]
 # ## What you can now say
 #
 # - SimCLR trains an encoder by letting two views of one image find each other, and then keeps $h$.
-# - Raw pixels find the same colours; the trained encoder finds the same things more often, and no label was used.
+# - Raw pixels find the same colours; the trained encoder finds the same things nearly always, and no label was used.
 # - An exercise is: why, signature, answer, look, hints, check, keep.
 #
 # ## Next

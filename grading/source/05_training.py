@@ -44,7 +44,8 @@ print(f"\nThis machine: {machine.best_device()}, {machine.cap_threads()} threads
 #   in which the rate grows along a straight line, keep them from throwing the network somewhere it can't return from.
 # - **The end.** The gradient of a batch is noisy. With a large rate the weights jitter around a good place without
 #   settling in it. The *cosine* takes the rate to zero along half a wave: slowly at first, fast in the middle, slowly at last.
-#
+
+# %% [markdown]
 # ### Exercise 5.1 · `warmup_cosine` (about 4 lines, 3 points)
 #
 # ```
@@ -73,7 +74,7 @@ def warmup_cosine(step, total_steps, warmup_steps, base_lr):
 
 # %%
 def show_schedule():
-    rates = [float(warmup_cosine(step, 100, 10, 0.002)) for step in range(101)]
+    rates = [float(checks.call("warmup_cosine", warmup_cosine, step, 100, 10, 0.002)) for step in range(101)]
     figure = plots.schedule(rates)
     plots.show(figure, alt=f"Your learning rate over 100 steps: {rates[0]:.4f} first, at most {max(rates):.4f}, {rates[-1]:.4f} last.")
 
@@ -90,11 +91,12 @@ checks.try_it(show_schedule)
 # <code>base_lr * (1 + math.cos(math.pi * progress)) / 2</code>.</details>
 
 # %% check="warmup_cosine" points=2
-rate = warmup_cosine(0, 100, 10, 1.0)
-assert abs(rate - 0.1) < 1e-6, checks.why(warmup_cosine, f"the first of 10 warm-up steps has a tenth of the rate, not {rate}")
-rate = warmup_cosine(55, 100, 10, 1.0)
-assert abs(rate - 0.5) < 1e-6, checks.why(warmup_cosine, f"half-way down, step 55 has half the rate, not {rate}")
-assert abs(warmup_cosine(100, 100, 10, 1.0)) < 1e-6, checks.why(warmup_cosine, "at total_steps the rate is 0")
+with checks.explained(warmup_cosine):
+    rate = warmup_cosine(0, 100, 10, 1.0)
+    assert abs(rate - 0.1) < 1e-6, f"the first of 10 warm-up steps has a tenth of the rate, not {rate}"
+    rate = warmup_cosine(55, 100, 10, 1.0)
+    assert abs(rate - 0.5) < 1e-6, f"half-way down, step 55 has half the rate, not {rate}"
+    assert abs(warmup_cosine(100, 100, 10, 1.0)) < 1e-6, "at total_steps the rate is 0"
 checks.check_warmup_cosine(warmup_cosine)
 
 # %% hidden="warmup_cosine" points=1
@@ -121,15 +123,16 @@ my.keep(warmup_cosine)
 # temperature    of NT-Xent
 # returns        the loss as a plain number
 # ```
+
+# %% [markdown]
+# Four mistakes are easily made there, mostly without an error:
 #
-# Every word there hides a classic mistake, and none of them raises an error:
-#
-# | forget | and |
+# | what goes wrong | and then |
 # |---|---|
-# | to clear the old gradients | every step also makes all steps before it |
-# | train mode | batch-norm normalises with statistics from another time |
-# | that the model returns *two* things | the loss trains $h$, and the head never learns |
-# | to turn the loss into a number | each one you keep holds the memory of its whole step |
+# | the old gradients are not cleared | each step adds the gradients of all earlier ones |
+# | the model is in eval mode | batch-norm uses statistics of earlier batches |
+# | the loss gets $h$, the first output | the head never learns |
+# | the loss is returned as a tensor | each one kept holds the memory of its step |
 #
 # The loss is `my.nt_xent(z_a, z_b, temperature)`. The views may go through the model one after the other, or
 # stacked, $2N$ at once; stacked is a little faster, and batch-norm then sees both views together.
@@ -160,7 +163,7 @@ def show_steps():
     x_a, x_b = training.views_of(tiny)(pictures.images[:16], torch.Generator().manual_seed(0))  # (16, 3, 32, 32) each
     model = training.build_model(tiny)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    values = [train_step(model, optimizer, x_a, x_b, 0.2) for _ in range(20)]
+    values = [float(checks.call("train_step", train_step, model, optimizer, x_a, x_b, 0.2)) for _ in range(20)]
     figure = plots.loss_curve(values, my.chance_loss(16))
     plots.show(figure, alt=f"Loss over 20 steps: {values[0]:.2f} first, {values[-1]:.2f} last; chance is {my.chance_loss(16):.2f}.")
 
@@ -184,9 +187,10 @@ checks.try_it(show_steps)
 model = training.build_model(training.Recipe(hidden_dim=8))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 x_a, x_b = torch.rand(2, 4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-loss = train_step(model, optimizer, x_a, x_b, 0.5)
-assert isinstance(loss, float), checks.why(train_step, f"the loss should be a plain number, not a {type(loss).__name__}")
-assert 0 < loss < 2 / 0.5 + math.log(7), checks.why(train_step, f"for N = 4 and τ = 0.5 the loss can't be {loss}")
+with checks.explained(train_step):
+    loss = train_step(model, optimizer, x_a, x_b, 0.5)
+    assert isinstance(loss, float), f"the loss should be a plain number, not a {type(loss).__name__}"
+    assert 0 < loss < 2 / 0.5 + math.log(7), f"for N = 4 and τ = 0.5 the loss can't be {loss}"
 checks.check_train_step(train_step)
 
 # %% hidden="train_step" points=1
@@ -214,14 +218,16 @@ my.keep(train_step)
 
 # %%
 labelled = data.load_images("shapes", "train")
-monitor = training.knn_monitor(labelled, queries=500, bank=2000)
+sizes = {"queries": 100, "bank": 400} if course.quick() else {"queries": 1000, "bank": 4000}  # training uses them too
+monitor = training.knn_monitor(labelled, **sizes)
 untrained = training.build_model(training.Recipe())
 print(f"chance 10%, untrained encoder {monitor(untrained)['knn']:.1%}")
 
 # %% [markdown]
 # More than chance: even random convolutions see *something*. Whatever training gives has to be compared with this
-# number, not with 10 %.
-#
+# number, not with 10 %. Compare only with the same bank: more known images, nearer neighbours.
+
+# %% [markdown]
 # ## The whole loop
 #
 # ### Exercise 5.3 · `pretrain` (about 25 lines, 6 points)
@@ -243,7 +249,8 @@ for name, value in asdict(training.Recipe()).items():
 # on_step      None, or on_step(step, total_steps, loss), called after each step; step from 0
 # returns      {"loss": [one a step], "lr": [one a step], "epochs": [{"epoch": 1, ...what the monitor gave}, ...]}
 # ```
-#
+
+# %% [markdown]
 # - **Every epoch**: all images once, in a *new* order, `torch.randperm` with a generator seeded by `recipe.seed`; the last
 #   batch is dropped when it is smaller than the others, since the number of negatives belongs to the loss.
 # - **Every step**: set the rate, `my.warmup_cosine(step, total_steps, warmup_steps, recipe.base_lr)`, in each of
@@ -299,7 +306,8 @@ small = training.Recipe(hidden_dim=16, batch_size=16, epochs=3)
 
 def show_loop():
     model = training.build_model(small)
-    history = pretrain(model, pictures.images[:64], training.views_of(small), small, monitor=lambda model: {"knn": 0.0})
+    watch = {"monitor": lambda model: {"knn": 0.0}}
+    history = checks.call("pretrain", pretrain, model, pictures.images[:64], training.views_of(small), small, **watch)
     print(f"{len(history['loss'])} steps, first loss {history['loss'][0]:.2f}, last {history['loss'][-1]:.2f}")
     print(f"rates {[round(lr, 5) for lr in history['lr']]}\nepochs {history['epochs']}")
 
@@ -330,9 +338,10 @@ def watched_views(images, generator):
 
 
 images = torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-history = pretrain(training.build_model(small), images, watched_views, small)
-assert seen == [16] * 6, checks.why(pretrain, f"40 images, 3 epochs and batches of 16 make 6 batches of 16, not {seen}")
-assert len(history["loss"]) == 6, checks.why(pretrain, "history['loss'] should hold one number a step")
+with checks.explained(pretrain):
+    history = pretrain(training.build_model(small), images, watched_views, small)
+    assert seen == [16] * 6, f"40 images, 3 epochs and batches of 16 make 6 batches of 16, not {seen}"
+    assert len(history["loss"]) == 6, "history['loss'] should hold one number a step"
 checks.check_pretrain(pretrain)
 
 # %% hidden="pretrain" points=2
@@ -408,9 +417,7 @@ if START_AFRESH or course.quick():
     shutil.rmtree(folder, ignore_errors=True)
 if course.quick():
     pictures, recipe = pictures.subset(torch.arange(min(256, len(pictures)))), replace(recipe, batch_size=64)
-monitor, sizes = None, {"queries": 100, "bank": 400} if course.quick() else {"queries": 1000, "bank": 4000}
-if labelled.labels is not None:
-    monitor = training.knn_monitor(labelled, **sizes)
+monitor = training.knn_monitor(labelled, **sizes) if labelled.labels is not None else None
 seconds = 3 if course.quick() else SECONDS
 epochs = training.epochs_in(seconds, model, pictures.images, two_views, recipe, monitor, keep=folder / "epochs.txt")
 recipe = replace(recipe, epochs=epochs)
@@ -437,36 +444,42 @@ checkpoints.save_checkpoint(folder / "checkpoint.pt", state)  # for notebook 06
 
 # %%
 chance = my.chance_loss(recipe.batch_size)
-figure = plots.training_curves(history, chance)
+untrained = monitor(training.build_model(recipe))["knn"] if monitor else None  # the same network, before any step
+figure = plots.training_curves(history, chance, untrained, 1 / max(1, len(labelled.classes)))
 last = history["epochs"][-1].get("knn")
 alt = f"Loss from {history['loss'][0]:.2f} to {history['loss'][-1]:.2f}, chance {chance:.2f}; learning rate; k-NN monitor"
-plots.show(figure, alt=alt + (f", last {last:.1%}." if last is not None else ", none without labels."))
+plots.show(figure, alt=alt + (f", untrained {untrained:.1%}, last {last:.1%}." if monitor else ", none without labels."))
 
 # %% [markdown]
 # **Read it.**
 #
-# - *The start.* A fresh network gives all views nearly the same embedding, so the loss begins at the chance line, whatever
-#   the temperature. A loss that starts far above or below it is already a symptom.
+# - *The start.* A fresh network gives all views nearly the same embedding, so the loss begins near the chance line (a
+#   small $\tau$ magnifies small differences, and the start lies higher). A loss that starts far from it at $\tau = 0.2$ is
+#   already a symptom.
 # - *The fall.* It can't reach zero: a view that lost the object in its crop has no chance. The value depends on $N$ and
 #   $\tau$, so compare losses only between runs that share both.
-# - *The monitor.* It need not follow the loss. The network takes the easiest differences first, colours and brightness,
-#   and those help the loss before they help the classes. It may even dip below the untrained encoder for a while.
-# - *The end.* As the cosine takes the rate down, the curves calm and the last bit is won. Stopping half-way leaves
-#   more on the table than half the epochs suggest; a *shorter schedule* would have been better than a long one cut off.
-#
+# - *The monitor.* It need not follow the loss; in the clinic below a run's loss falls while its k-NN stands still.
+# - *The end.* As the cosine takes the rate to 0 the curves calm. A run cut off half-way has not had that end; plan a
+#   shorter schedule instead.
+
+# %% [markdown]
 # What would **collapse** look like? If every image gets the same embedding, all cosines are 1, and the loss *is*
 # $\log(2N-1)$: it returns to the chance line and stays. Two signs tell it from a run that only learns slowly: the spread
 # of $z$ goes to zero, and so does uniformity (04 and 06 say what that is).
-#
+
+# %% [markdown]
 # The same training without a notebook, from a terminal, for any data set:
 #
 #     python -m helpers.training --data shapes --epochs 10 --out runs/first
 #     python -m helpers.evaluation runs/first/checkpoint.pt
-#
+
+# %% [markdown]
 # ## The clinic
 #
 # Real runs rarely fail with an error. They fail as below. Six runs were trained with one thing broken in each, beside a
 # healthy one with the same seed; the command that made them is in the file. You see what a doctor sees: curves.
+#
+# Blue is the broken run, grey the healthy one, dashed the chance loss.
 
 # %%
 record = training.clinic_curves()
@@ -483,17 +496,18 @@ plots.show(plots.clinic(record), alt=plots.clinic_in_words(record))
 # | detached denominator | the loss has the right value, but no gradient flows through the negatives |
 # | frozen batch-norm | the encoder's batch-norm normalises with mean 0 and variance 1, as it was born, and never learns others |
 # | learning rate x 100 | a misplaced decimal point, twice |
-#
+
+# %% [markdown]
 # ### Exercise 5.4 · `clinic` (six names, 4 points)
 #
 # Which is which? Don't guess from one panel; for each cause, think first what it *must* do:
 #
-# - to the **loss**, and to the loss by its **place in the epoch** (the first batch, the second, ..., averaged over the later
-#   epochs): without a pattern it only shows the noise;
+# - to the **loss**;
 # - to the **k-NN monitor**: look at which broken runs it rises in all the same; it is no proof of health;
 # - to **alignment** (the distance of honest positives; 0 is together), **uniformity** (0 when all $z$ are equal, lower
 #   when they spread) and the **spread** of $z$;
-# - to the **means that batch-norm keeps** for later, which start at 0.
+# - to the **means that batch-norm keeps** for later, which start at 0;
+# - to the **learning rate** that was really used.
 #
 # Write your answer as letter → cause. The causes, to copy from:
 
@@ -530,13 +544,15 @@ checks.try_it(show_answer)
 # <details><summary>Hint 2</summary>Without a gradient from the negatives, what is the easiest way to bring all positives
 # together? What does the spread of z do then? And where must the loss be when all z are equal?</details>
 # <details><summary>Hint 3</summary>If both views are one picture, the positives agree from the start and the question is
-# easy: look for the lowest loss, and whether <em>honest</em> views agree (alignment). If all images of a batch are of one
-# class, the loss depends on which class it is, and the classes come in the same order every epoch.</details>
+# easy: look for the lowest loss, and whether <em>honest</em> views agree (alignment). If a batch holds one class only, all
+# negatives are of that class too: the loss can fall by everything <em>but</em> the class. Which run looks nearly healthy in
+# every panel except k-NN?</details>
 
 # %% check="clinic" points=3
-answer = clinic()
-assert isinstance(answer, dict), checks.why(clinic, "the answer should be a dict, letter: cause")
-assert sorted(map(str.upper, answer)) == list("ABCDEF"), checks.why(clinic, f"the six letters should be A to F, not {sorted(answer)}")
+with checks.explained(clinic):
+    answer = clinic()
+    assert isinstance(answer, dict), "the answer should be a dict, letter: cause"
+    assert sorted(map(str.upper, answer)) == list("ABCDEF"), f"the six letters should be A to F, not {sorted(answer)}"
 checks.check_clinic(clinic)
 
 # %% hidden="clinic" points=1
@@ -554,7 +570,7 @@ my.progress()
 # %% [markdown]
 # ## What you can now say
 #
-# - what a step of SimCLR does, and which four mistakes in it raise no error;
+# - what a step of SimCLR does, and which mistakes in it raise no error;
 # - why the rate warms up and then falls along a cosine;
 # - what must be in a checkpoint for a stopped run to end as if nobody had stopped it;
 # - how to read a contrastive loss against $\log(2N-1)$, and why a k-NN monitor stands beside it;

@@ -7,7 +7,7 @@ import importlib
 
 from helpers.checks import augmentation, encoder, evaluation, losses, own, projection_head, training
 from helpers.checks.augmentation import *
-from helpers.checks.core import NotYet, try_it, why
+from helpers.checks.core import NotYet, call, explained, try_it, why
 from helpers.checks.encoder import *
 from helpers.checks.evaluation import *
 from helpers.checks.losses import *

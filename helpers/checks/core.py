@@ -3,11 +3,14 @@
 A check is a classifier of answers. It looks in this order: returned at all, type, shape, value, gradient, property.
 """
 
+import contextlib
 import functools
 import random
+import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -143,15 +146,33 @@ def show(value: Tensor) -> str:
     return f"a {tuple(value.shape)} tensor between {value.min().item():.4g} and {value.max().item():.4g}"
 
 
-def why(answer: Callable, otherwise: str) -> str:
-    """For the message of an assert: the diagnosis of the answer's check where it has one, else the sentence given."""
+def why(answer: Callable, otherwise: str) -> NoReturn:
+    """For the message of an assert: raise NotYet with the diagnosis of the answer's check, else with the sentence given."""
     import helpers.checks
 
     try:
         getattr(helpers.checks, f"check_{snake_case(answer.__name__)}")(answer)
     except NotYet as problem:
-        return str(problem)
-    return otherwise
+        raise problem.with_traceback(None) from None
+    raise NotYet(otherwise)
+
+
+@contextlib.contextmanager
+def explained(answer: Callable) -> Iterator[None]:
+    """Around the asserts of a graded cell: where one fails or cannot even be asked, the answer's check says why.
+
+    What the check has no words for is told by the assert's own message, or by the error, in one line.
+    """
+    try:
+        yield
+    except NotYet as problem:
+        raise problem.with_traceback(None) from None
+    except Exception as problem:
+        said = str(problem) if isinstance(problem, AssertionError) else ""
+        otherwise = said or f"`{answer.__name__}` stopped with {describe_error(problem)}."
+    else:
+        return
+    why(answer, otherwise)
 
 
 def try_it(demonstration: Callable[[], object]) -> None:
@@ -162,6 +183,8 @@ def try_it(demonstration: Callable[[], object]) -> None:
         print(f"Nothing to show yet: {problem}")
     except Exception as problem:
         print(f"Nothing to show yet, your answer stopped with {describe_error(problem)}.")
+    if "matplotlib.pyplot" in sys.modules:  # a figure that was begun and not shown would appear empty
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 def snake_case(name: str) -> str:

@@ -150,12 +150,14 @@ def vote(bank_h, bank_y, query_h, k, temperature, similarity="cosine", weight="e
         "euclidean": -torch.cdist(query_h.double(), bank_h.double(), compute_mode="donot_use_mm_for_euclid_dist"),
     }[similarity]
     order = score.argsort(dim=1, descending=True, stable=True)  # (Q, M)
-    size = (score if similarity == "dot" else cosine).gather(1, order)[:, :k]  # (Q, k)
+    size = (score if similarity == "dot" or "distance" in weight else cosine).gather(1, order)[:, :k]  # (Q, k)
     weights = {
         "exp": ((size - size.amax(dim=1, keepdim=True)) / temperature).exp(),
         "one": torch.ones_like(size),
         "cosine": size,
         "multiplied": (size * temperature).exp(),
+        "distance": ((size - size.amax(dim=1, keepdim=True)) / temperature).exp(),
+        "float32 distance": (size / temperature).float().exp().double(),  # large distances over a small temperature: 0
     }[weight]
     votes = weights.new_zeros(len(query_h), int(bank_y.max()) + 1).scatter_add_(1, bank_y[order[:, :k]], weights)
     best = votes.sort(dim=1, descending=True).values
@@ -214,6 +216,12 @@ def check_knn_accuracy(knn_accuracy, generator):
             lambda: accuracy(similarity="euclidean"),
         "neighbours were picked by Euclidean distance and vote with equal weight; use the cosine, for both.":
             lambda: accuracy(similarity="euclidean", weight="one"),
+        "neighbours were picked and weighed by Euclidean distance; use the cosine, for both.":
+            lambda: accuracy(similarity="euclidean", weight="distance"),
+        "neighbours were picked and weighed by Euclidean distance (some votes so small that they became 0); use the "
+        "cosine, for both.": lambda: accuracy(similarity="euclidean", weight="float32 distance"),
+        "a vote weighs the distance of the normalised rows; it should weigh exp(cosine / temperature).":
+            lambda: accuracy(on_unit_sphere, similarity="euclidean", weight="distance"),
         "the columns were normalised, not the rows: normalise along dim=1.":
             lambda: accuracy(lambda *a: (unit_rows(a[0].T).T, a[1], unit_rows(a[2].T).T, *a[3:]), similarity="dot"),
         "those are the farthest neighbours, with the smallest cosine.": lambda: accuracy(similarity="farthest"),
@@ -236,6 +244,11 @@ def check_knn_accuracy(knn_accuracy, generator):
     if close(torch.tensor([number(what, value) for value in on_unit_rows]), wanted, 1e-6):
         told["it is right only where rows have length 1: that is the dot product, the rows are not normalised."] = given
     expect_close(f"{what} at {where}", torch.tensor(given), wanted, told, tolerance=1e-6)
+
+
+def on_unit_sphere(bank_h, bank_y, query_h, *rest) -> tuple:
+    """The arguments of knn_accuracy with rows of length 1."""
+    return unit_rows(bank_h), bank_y, unit_rows(query_h), *rest
 
 
 def knn_case(generator: torch.Generator, k: int, temperature: float):
@@ -369,6 +382,13 @@ def check_linear_probe(linear_probe, generator):
     expect(
         value > 0.95, f"linear_probe where the class stands in the small columns gave {value:.3g}; 1 is wanted. {note}"
     )
+    lengths = 1 + 2 * (train_y % 2), 1 + 2 * (test_y % 2)
+    long_h = [
+        (clusters(generator, centres[1:], y * 0) * length[:, None]) for y, length in zip((train_y, test_y), lengths)
+    ]
+    value = probe("linear_probe where the class is the length of h", long_h[0], train_y, long_h[1], test_y)
+    note = "Rows brought to length 1 lose it: standardise the columns, and leave the rows as they are."
+    expect(value > 0.95, f"linear_probe where the class is the length of h gave {value:.3g}; 1 is wanted. {note}")
     train_h[:, -1], test_h[:, -1] = 0.5, 0.5  # a dead column, as a ReLU leaves them
     what = "linear_probe where a column of h is constant"
     value = number(what, call(what, linear_probe, train_h, train_y, test_h, test_y))
@@ -390,6 +410,8 @@ def check_alignment(alignment, generator):
         columns = unit_rows(before[0].T).T - unit_rows(before[1].T).T
         mistakes = {
             "the rows are not normalised: only directions count.": raw.square().sum(dim=1).mean(),
+            "every row of z_a was compared with every row of z_b; only row i with row i is a pair.":
+                torch.cdist(unit_rows(before[0]), unit_rows(before[1])).square().mean(),
             "the square is missing.": difference.norm(dim=1).mean(),
             "the rows are not normalised, and the square is missing.": raw.norm(dim=1).mean(),
             "the mean ran over the dimensions too; sum over them.": difference.square().mean(),
@@ -400,7 +422,7 @@ def check_alignment(alignment, generator):
             "that is half of it: the squared distance is 2 - 2 · cosine.": wanted / 2,
             "the sign is turned: a distance is not below 0.": -wanted,
             "the mean distance was squared; square first, then take the mean.": difference.norm(dim=1).mean().square(),
-        }
+        }  # fmt: skip
         expect_close(what, value, wanted, mistakes)
         expect(
             torch.equal(before[0], z_a) and torch.equal(before[1], z_b), f"{what} changed its input; work on a copy."

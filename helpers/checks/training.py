@@ -156,8 +156,8 @@ def oracle_steps(
 ) -> tuple[list[float], list[Tensor]]:
     """Plain steps of gradient descent on a copy of the model, one a pair of views; losses and weights after each.
 
-    mistake: together=False runs the views apart (no mistake); rows="h", pick="aa" and "bb", zero=False, train=False,
-    half=True, tau=... are what their names say.
+    mistake: together=False runs the views apart (no mistake); rows="h", split="alternate", pick="aa" and "bb",
+    zero=False, train=False, half=True, tau=... are what their names say.
     """
     model = copy.deepcopy(model).train(mistake.get("train", True))
     weights, old = list(model.parameters()), None
@@ -170,6 +170,9 @@ def oracle_steps(
         else:
             (h_a, z_a), (h_b, z_b) = model(x_a), model(x_b)
         rows = (h_a, h_b) if mistake.get("rows", "z") == "h" else (z_a, z_b)
+        if mistake.get("split"):  # every other row, as if the views came in pairs
+            z = torch.cat([z_a, z_b])
+            rows = (z[::2], z[1::2])
         if mistake.get("half"):  # one view's embedding is a constant
             rows = (rows[0], rows[1].detach())
         loss = slow_nt_xent(*rows, mistake.get("tau", temperature))
@@ -189,8 +192,10 @@ LOSS_MISTAKES = {
     "that is the loss on h. The loss looks at z, behind the projection head.": {"rows": "h"},
     "that is the loss of x_a with itself; x_b is not used.": {"pick": "aa"},
     "that is the loss of x_b with itself; x_a is not used.": {"pick": "bb"},
+    "row i of z_a and z_b are not the same image: z of torch.cat([x_a, x_b]) is cut in the middle, z.chunk(2).":
+        {"split": "alternate"},
     **{f"the temperature handed in is not used ({tau:g} is).": {"tau": tau} for tau in (0.5, 1.0, 0.07, 0.1, 0.2, 0.3)},
-}
+}  # fmt: skip
 
 
 @check
@@ -211,7 +216,11 @@ def check_train_step(train_step: Callable, generator: Generator) -> None:
     losses, after = [], []
     for x_a, x_b in pairs:
         what = f"train_step(model, optimizer, x_a, x_b, temperature={temperature:.1f})"
-        losses.append(call(what, train_step, model, optimizer, x_a.clone(), x_b.clone(), temperature))
+        try:
+            losses.append(call(what, train_step, model, optimizer, x_a.clone(), x_b.clone(), temperature))
+        except NotYet as problem:
+            expect("tuple" not in str(problem), f"{problem} The model returns two things, h and z: unpack them.")
+            raise
         after.append(model.weights())
 
     value = losses[0]
@@ -312,8 +321,8 @@ class TinyRecipe:
     seed: int
     base_lr: float
     batch_size: int = 5
-    weight_decay: float = 0.01
-    warmup_fraction: float = 0.25
+    weight_decay: float = 0.03  # none of these is a default anywhere
+    warmup_fraction: float = 0.3  # of 12 steps 3.6: cut off and rounded differ
     temperature: float = 1.0
     arch: str = "tiny"
     small_images: bool = True
@@ -338,6 +347,8 @@ class Run:
     monitored: list[int] = field(default_factory=list)  # steps made when the monitor was called
     told: list[tuple] = field(default_factory=list)  # arguments of on_step
     views: tuple[Tensor, Tensor] | None = None  # x_a, x_b of the first step
+    luck: list[float] = field(default_factory=list)  # the first random number of each batch
+    optimizer: tuple[str, float] | None = None  # its name and its weight decay
     weights: Tensor | None = None  # at the end
 
     def epochs(self, steps: int) -> list[list[list[int]]]:
@@ -379,6 +390,7 @@ def observe(
         draws = torch.rand(2, *batch.shape, generator=generator)
         x_a, x_b = batch.float() / 255 + 0.3 * draws
         run.views = run.views or (x_a.clone(), x_b.clone())
+        run.luck.append(draws.flatten()[0].item())
         return x_a, x_b
 
     def monitor(seen: nn.Module) -> dict[str, float]:
@@ -396,6 +408,9 @@ def observe(
         if not any(weight is own[0] for weight in model.parameters()):
             return
         run.rates.append(float(optimizer.param_groups[0]["lr"]))
+        decoupled = isinstance(optimizer, torch.optim.AdamW) or optimizer.param_groups[0].get("decoupled_weight_decay")
+        kind = "AdamW" if decoupled else type(optimizer).__name__
+        run.optimizer = kind, float(optimizer.param_groups[0].get("weight_decay", 0))
         run.before.append(model.weights())
         step = optimizer.state.get(own[0], {}).get("step", None)
         run.counts.append(None if step is None else float(step))
@@ -436,6 +451,7 @@ def check_pretrain(pretrain: Callable, generator: Generator) -> None:
         "the weights of the model did not change: train the model that was handed in, not a copy.",
     )
     expect_first_loss(whole, model, recipe)
+    expect_settings(whole, recipe)
     expect(all(whole.training), "after the monitor, the model trains in eval mode: call model.train() again.")
 
     with tempfile.TemporaryDirectory() as folder:
@@ -572,6 +588,8 @@ def expect_schedule(run: Run, recipe: TinyRecipe, steps: int) -> None:
             [schedule(step + 1, total, warmup, recipe.base_lr) for step in range(total)],
         "there is no warm-up; warmup_steps is recipe.warmup_fraction · total_steps.":
             [schedule(step, total, 0, recipe.base_lr) for step in range(total)],
+        "warmup_steps was cut off; round it.":
+            [schedule(step, total, int(recipe.warmup_fraction * total), recipe.base_lr) for step in range(total)],
     }  # fmt: skip
     for what, rates in (("optimizer", run.rates), ("history", run.history["lr"])):
         if what == "optimizer" and len(rates) != total:  # an optimizer not of torch, or several: nothing to read
@@ -586,6 +604,23 @@ def expect_schedule(run: Run, recipe: TinyRecipe, steps: int) -> None:
             saw = f"{where} at step {first} is {float(rates[first]):.4g}, not {wanted[first]:.4g}"
             known = next((sentence for sentence, wrong in mistakes.items() if same(rates, wrong)), "see warmup_cosine.")
             raise NotYet(f"{saw}: {known}")
+
+
+def expect_settings(run: Run, recipe: TinyRecipe) -> None:
+    """The optimizer is the recipe's, and every batch gets random numbers of its own."""
+    expect(
+        len(set(run.luck)) == len(run.luck),
+        "two batches got views from the same random numbers: make one generator for the whole run and hand it to "
+        "two_views; one that is seeded again repeats its crops and colours.",
+    )
+    if run.optimizer is None:  # not of torch: nothing to read
+        return
+    kind, decay = run.optimizer
+    expect(kind == "AdamW", f"the optimizer is {kind}; torch.optim.AdamW is wanted.")
+    expect(
+        abs(decay - recipe.weight_decay) < 1e-12,
+        f"the optimizer's weight_decay is {decay:g}; recipe.weight_decay is {recipe.weight_decay:g}.",
+    )
 
 
 def same(values: list, wanted: list[float]) -> bool:
@@ -676,8 +711,8 @@ def expect_resumed(
 LOOK = {  # cause: the feature of the curves that gives it away, without its name
     "temperature is the batch size": "how far does its loss move at all, from first step to last, and what do "
     "alignment and uniformity do meanwhile?",
-    "images are not shuffled": "how much does its loss depend on the place of the batch in the epoch, and what does the "
-    "k-NN monitor do?",
+    "images are not shuffled": "its loss, alignment and uniformity are nearly the healthy run's; what does the k-NN "
+    "monitor do?",
     "the same view twice": "how low does its loss fall, and do its positives (alignment) say the same?",
     "detached denominator": "what becomes of the spread of z and of uniformity, and at which loss does it end?",
     "frozen batch-norm": "what in the network changes in all other runs and stands still in this one?",
