@@ -1,8 +1,8 @@
 """The process inside the sandbox: it runs strangers' cells, one fork an exercise, and answers the judge's questions.
 
-It is started with two file descriptors' worth of line: a control socket on descriptor 0. Over it come the sources of
-`helpers` (they never lie in a file here) and then, for each exercise, a request and a fresh socket of its own. The fork
-that serves it keeps only that socket, so no answer can speak for another one, or after its time.
+It is started with the number of a descriptor: a control socket. Over it come the sources of `helpers` (they never lie in
+a file here) and then, for each exercise, a request and a fresh socket of its own. The fork that serves it keeps only that
+socket, so no answer can speak for another one, or after its time; what it wrote to files goes when it ends.
 """
 
 import ctypes
@@ -12,6 +12,7 @@ import json
 import linecache
 import os
 import resource
+import shutil
 import signal
 import socket
 import struct
@@ -57,9 +58,10 @@ def receive(line: socket.socket) -> tuple[dict | None, list[int]]:
     return json.loads(text), sockets
 
 
-def main() -> None:
+def main(descriptor: int) -> None:
     ctypes.CDLL(None).prctl(4, 0)  # PR_SET_DUMPABLE: no process in here may look into this one or its forks
-    line, memory = socket.socket(fileno=0), Memory()
+    line, memory = socket.socket(fileno=descriptor), Memory()
+    line.set_inheritable(False)
     sys.meta_path.insert(0, memory)
     start, _ = receive(line)
     memory.sources = start["sources"]
@@ -81,21 +83,40 @@ def main() -> None:
                 os._exit(0)
         os.close(sockets[0])
         receive(line)  # the judge has heard enough
-        end(child, everybody=start["sandboxed"])
-        line.sendall(b"next.")
+        late = end(child, everybody=start["sandboxed"])
+        if start["sandboxed"]:
+            clear("/tmp"), clear("/dev/shm")
+        line.sendall(b"late." if late else b"next.")
 
 
-def end(child: int, everybody: bool) -> None:
-    """Kill the fork and what it left running: in the sandbox all but this process and pid 1, else its group."""
+def end(child: int, everybody: bool) -> bool:
+    """Kill the fork and what it left running: in the sandbox all but this process and pid 1, else its group.
+
+    Returns whether the fork had already been ended because it computed for too long.
+    """
     try:
         os.kill(-1, signal.SIGKILL) if everybody else os.killpg(child, signal.SIGKILL)
     except ProcessLookupError:
         pass
+    late = False
     while True:
         try:
-            os.waitpid(-1, 0)
+            ended, status = os.waitpid(-1, 0)
         except ChildProcessError:
-            return
+            return late
+        late |= ended == child and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
+
+
+def clear(folder: str) -> None:
+    """Remove all files below a folder: an answer leaves nothing behind for the next one."""
+    for entry in os.scandir(folder):
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.unlink(entry.path)
+        except OSError:  # a file system of its own, read-only
+            continue
 
 
 def serve(request: dict, descriptor: int, memory: Memory) -> None:
