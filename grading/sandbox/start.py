@@ -196,7 +196,7 @@ class Sandbox:
         limits = LIMITS | {"RLIMIT_CPU": computing}
         with theirs:
             self.tell(request | {"seconds": seconds, "limits": limits, "folder": folder}, theirs)
-        return wire.Peer(mine, seconds, **settings)
+        return wire.Peer(mine, seconds, spoils=True, **settings)
 
     def done(self, peer: wire.Peer) -> bool:
         """End the exercise; False when the sandbox has to be started anew."""
@@ -207,7 +207,7 @@ class Sandbox:
         except OSError:
             return False
         self.allowed = float("inf")
-        if word == b"late.":
+        if word == b"late." and peer.broken:
             peer.broken = LATE
         return word in (b"next.", b"late.")
 

@@ -9,7 +9,6 @@ import ctypes
 import importlib.abc
 import importlib.machinery
 import json
-import linecache
 import os
 import resource
 import shutil
@@ -198,33 +197,43 @@ class TooLong(Exception):
 def run_cells(request: dict) -> dict:
     """A notebook's namespace after the setup, the student's own definitions and the answers that this one needs.
 
-    Statements of the setup and the student's own cells run one by one, each for a few seconds at most, and may fail;
-    of these, bare calls and loops are left out: they show things. A failing answer is kept in its place as an exception.
+    Statements run one by one and may fail. Of the setup and the student's own cells, bare calls and loops are left out:
+    they show things. In the cells of answers they get some seconds. An answer that did not come to be is kept in its
+    place as an exception.
     """
+    from grader.cells import all_statements, statements
+
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     namespace = module.__dict__
-
-    def late(*_):
-        raise TooLong
-
-    from grader.cells import statements
-
     signal.signal(signal.SIGALRM, late)
-    for place, source in enumerate(request["around"]):
-        for text in statements(source, f"<cell {place}>"):
-            signal.setitimer(signal.ITIMER_REAL, 3)
-            try:
-                exec(text, namespace)
-            except Exception:
-                pass
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+    left = [text for place, source in enumerate(request["around"]) for text in statements(source, f"<cell {place}>")]
+    left = [text for text in left if isinstance(run(text, namespace), NameError)]  # it may need an answer
     for place, (name, source) in enumerate(request["answers"]):
-        where = f"<answer {place}>"
-        linecache.cache[where] = (len(source), None, source.splitlines(True), where)
+        namespace.pop(name, None)
         try:
-            exec(compile(source, where, "exec"), namespace)
+            texts = all_statements(source, f"<answer {place}>")
         except BaseException as problem:
             namespace[name] = problem
+            continue
+        problems = [run(text, namespace, seconds=5 if shows else 0) for text, shows in texts]
+        if name not in namespace:
+            namespace[name] = next((problem for problem in problems if problem), None)
+        left = [text for text in left if isinstance(run(text, namespace), NameError)]
     return namespace
+
+
+def late(*_):
+    raise TooLong
+
+
+def run(text, namespace: dict, seconds: float = 3) -> BaseException | None:
+    """Execute a statement, for some seconds at most unless 0; what it raised."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        exec(text, namespace)
+    except BaseException as problem:
+        return problem
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return None
