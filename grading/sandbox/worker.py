@@ -82,28 +82,28 @@ def main(descriptor: int) -> None:
                 os._exit(0)
         os.close(sockets[0])
         receive(line)  # the judge has heard enough
-        late = end(child, everybody=start["sandboxed"])
+        late = end(child, everybody=start["sandboxed"]) >= request["limits"]["RLIMIT_CPU"]
         if start["sandboxed"]:
             clear("/tmp"), clear("/dev/shm")
         line.sendall(b"late." if late else b"next.")
 
 
-def end(child: int, everybody: bool) -> bool:
+def end(child: int, everybody: bool) -> float:
     """Kill the fork and what it left running: in the sandbox all but this process and pid 1, else its group.
 
-    Returns whether the fork had already been ended because it computed for too long.
+    Returns the fork's seconds of processor time.
     """
     try:
         os.kill(-1, signal.SIGKILL) if everybody else os.killpg(child, signal.SIGKILL)
     except ProcessLookupError:
         pass
-    late = False
+    seconds = 0.0
     while True:
         try:
-            ended, status = os.waitpid(-1, 0)
+            ended, _, usage = os.wait4(-1, 0)
         except ChildProcessError:
-            return late
-        late |= ended == child and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
+            return seconds
+        seconds = usage.ru_utime + usage.ru_stime if ended == child else seconds
 
 
 def clear(folder: str) -> None:
