@@ -425,9 +425,9 @@ plots.show(
 
 # %% [markdown]
 # Are $h$ and $z$ different here? With the encoder that comes with the course all four numbers are near 99 %, closer than
-# their errors: these ten classes are too easy to tell the two apart, and the paper's 10 points cannot be seen. With your
-# own encoder look again. k-NN uses all dimensions alike, a linear layer can weigh them, so name the measure with the
-# number. What $h$ has over $z$ shows below, in the factors.
+# three times their error: these ten classes are too easy to tell the two apart, and the paper's 10 points cannot be seen.
+# With your own encoder look again. k-NN uses all dimensions alike, a linear layer can weigh them, so name the measure with
+# the number. What $h$ has over $z$ shows below, in the factors.
 
 # %% [markdown]
 # ## Two numbers without labels
