@@ -6,7 +6,7 @@ PORT ?= 8888
 HOST ?= $(if $(wildcard /.dockerenv /run/.containerenv),0.0.0.0,localhost)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup lab test notebooks release grade bank timings format clean
+.PHONY: help setup lab test notebooks release grade bank hostile timings format clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -39,9 +39,14 @@ release: notebooks
 grade: setup
 	@python -m grading.grade
 
-## make bank       judge every answer of the bank, right and wrong; write data/results/answer_bank.json (about half an hour)
+## make bank       judge every answer of the bank, by the checks and through make grade, into data/results/ (two hours)
 bank: setup
 	@python -m tests.bank
+	@python -m tests.bank_graded
+
+## make hostile    grade a class that attacks the grader, and kill the grader; write data/results/hostile.json
+hostile: setup
+	@python -m grading.hostile
 
 ## make timings    run every notebook, write wall time and peak memory to data/results/timings.json
 timings: setup
