@@ -39,7 +39,7 @@ release: notebooks
 grade: setup
 	@python -m grading.grade
 
-## make bank       judge every answer of the bank, right and wrong; write data/results/answer_bank.json (an hour or so)
+## make bank       judge every answer of the bank, right and wrong; write data/results/answer_bank.json (about half an hour)
 bank: setup
 	@python -m tests.bank
 

@@ -11,6 +11,7 @@ where it was; a submission, or a test, that changes is graded again.
 import argparse
 import contextlib
 import csv
+import ctypes
 import fcntl
 import hashlib
 import json
@@ -18,6 +19,7 @@ import multiprocessing
 import os
 import secrets
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -42,6 +44,7 @@ from grading.sandbox import start
 from helpers import checks
 from helpers.machine import usable_cores
 
+NAME = 200  # letters of a student's name in the table
 POINTS = {name: points for notebook in checks.POINTS.values() for name, points in notebook.items()}
 SUFFIXES = ("_check", "_hidden")
 GUESS = 45  # seconds a submission, until some have been graded
@@ -118,15 +121,19 @@ def grade(folder: Path, jobs: int, due: datetime | None) -> list[dict]:
 def students(submitted: Path) -> dict[str, Path]:
     """{student: folder or zip file}, in the order of their names."""
     places = [place for place in sorted(submitted.glob("*")) if place.is_dir() or place.suffix.lower() == ".zip"]
-    return {place.stem if place.is_file() else place.name: place for place in places if not place.name.startswith(".")}
+    places = [place for place in places if not place.name.startswith(".")]
+    folders = {place.name for place in places if place.is_dir()}
+    return {place.name if place.is_dir() or place.stem in folders else place.stem: place for place in places}
 
 
 def secret_of(work: Path) -> str:
     """What the inputs of the hidden tests are drawn from, one for each class."""
     path = work / "secret"
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(16))
+        unfinished = path.with_suffix(".part")
+        unfinished.touch(mode=0o600)
+        unfinished.write_text(secrets.token_hex(16))
+        unfinished.replace(path)
     return path.read_text()
 
 
@@ -142,7 +149,7 @@ def course_version(secret: str, due: datetime | None) -> str:
 def key_of(place: Path, version: str) -> str:
     """Changes when the submission changes, or what it is graded by."""
     digest = hashlib.sha256(version.encode())
-    for path in [place] if place.is_file() else sorted(place.rglob("*")):
+    for path in [] if place.is_symlink() else intake.below(place):
         if path.is_file() and not path.is_symlink():
             stat = path.stat()
             digest.update(f"{path.relative_to(place.parent)}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "replace"))
@@ -152,9 +159,14 @@ def key_of(place: Path, version: str) -> str:
 def recorded(work: Path, student: str) -> dict | None:
     """What an earlier run found out about a student."""
     try:
-        return json.loads((work / "graded" / f"{student}.json").read_text(encoding="utf-8"))
+        return json.loads(record_of(work, student).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def record_of(work: Path, student: str) -> Path:
+    """Where it is kept: file names have an end, and students' names may be as long."""
+    return work / "graded" / f"{hashlib.sha256(student.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.json"
 
 
 def tell_time(everybody: int, fresh: int, seconds: list[float], jobs: int) -> None:
@@ -166,39 +178,48 @@ def tell_time(everybody: int, fresh: int, seconds: list[float], jobs: int) -> No
 
 
 def grade_all(folder: Path, hand_ins: dict[str, Path], template: Path, secret: str, version: str, jobs: int, due) -> None:
-    """Grade these in parallel; whoever takes a worker down with them is graded again alone, and then marked."""
-    left = dict(hand_ins)
+    """Grade these in parallel; who was at work when a worker died is graded again alone, and then marked."""
+    left, suspects = dict(hand_ins), []
     with tqdm(total=len(left), unit="submission", disable=None) as bar:
-        for attempt, workers in enumerate((jobs, 1)):
-            queue = [list(left)] if attempt == 0 else [[student] for student in left]
-            for some in queue:
-                context = multiprocessing.get_context("spawn")
-                with ProcessPoolExecutor(min(workers, len(some)), context, prepare, (template, secret)) as pool:
-                    jobs_of = {pool.submit(grade_one, folder, name, left[name], version, due): name for name in some}
-                    for job in as_completed(jobs_of):
-                        try:
-                            job.result()
-                        except BrokenProcessPool:
+        while left:
+            some = [name for name in left if name not in suspects] or [next(iter(left))]
+            context, before = multiprocessing.get_context("spawn"), len(left) - len(suspects)
+            with ProcessPoolExecutor(min(jobs, len(some)), context, prepare, (template, secret)) as pool:
+                jobs_of = {pool.submit(grade_one, folder, name, left[name], version, due): name for name in some}
+                for job in as_completed(jobs_of):
+                    name = jobs_of[job]
+                    try:
+                        job.result()
+                    except BrokenProcessPool:
+                        if name not in suspects:
+                            suspects += [name] if begun(folder, name).exists() else []
                             continue
-                        except Exception as problem:
-                            give_up(folder, jobs_of[job], left[jobs_of[job]], version, problem)
-                        del left[jobs_of[job]]
-                        bar.update()
-        for student, place in left.items():
-            give_up(folder, student, place, version, RuntimeError("the grader itself died over it"))
+                        give_up(folder, name, RuntimeError("the grader itself died over it"))
+                    except Exception as problem:
+                        give_up(folder, name, problem)
+                    del left[name]
+                    suspects = [each for each in suspects if each != name]
+                    bar.update()
+            if len(left) - len(suspects) == before > 0:
+                sys.exit("The grader's processes end before they grade anything. Is there enough memory?")
 
 
-def give_up(folder: Path, student: str, place: Path, version: str, problem: Exception) -> None:
-    """A row without points, with a reason, for who could not be graded."""
-    row = {"student": intake.plain_text(student)} | dict.fromkeys(POINTS, 0.0) | {"total": 0.0, "of": sum(POINTS.values())}
+def begun(folder: Path, student: str) -> Path:
+    """A file that is there while a student is being graded."""
+    return folder / ".work/tmp" / record_of(folder, student).stem
+
+
+def give_up(folder: Path, student: str, problem: Exception) -> None:
+    """A row without points, with a reason, for who could not be graded; the next run tries again."""
+    row = {"student": intake.plain_text(student, NAME)} | dict.fromkeys(POINTS, 0.0) | {"total": 0.0, "of": sum(POINTS.values())}
     note = f"could not be graded: {type(problem).__name__}: {intake.plain_text(str(problem), 200)}"
     (folder / "feedback" / student).mkdir(parents=True, exist_ok=True)
-    keep(folder / ".work", student, {"key": key_of(place, version), "row": row | {"note": note}, "said": {}, "seconds": 0})
+    keep(folder / ".work", student, {"key": "", "row": row | {"note": note}, "said": {}, "seconds": 0})
 
 
 def keep(work: Path, student: str, record: dict) -> None:
     """Write what was found out, whole or not at all."""
-    path = work / "graded" / f"{student}.json"
+    path = record_of(work, student)
     path.with_suffix(".part").write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
     path.with_suffix(".part").replace(path)
 
@@ -209,8 +230,11 @@ HERE: dict = {}  # what every submission of this worker shares: the course and i
 
 
 def prepare(template: Path, secret: str) -> None:
-    """Read the course once for each worker."""
+    """Read the course once for each worker; temporary files go where the next run clears them away."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: ends when the run it belongs to is killed
     warnings.simplefilter("ignore")
+    tempfile.tempdir = str(template.parent)
     HERE["template"], HERE["judge"] = template, Judge(secret)
     HERE["blanks"] = {path.stem: nbformat.read(path, as_version=4) for path in sorted((template / "release" / ASSIGNMENT).glob("*.ipynb"))
                       if path.stem in checks.POINTS}  # fmt: skip
@@ -220,6 +244,8 @@ def prepare(template: Path, secret: str) -> None:
 def grade_one(folder: Path, student: str, place: Path, version: str, due: datetime | None) -> None:
     """Judge one submission, have nbgrader score it, and write its feedback and record."""
     began, key = time.time(), key_of(place, version)
+    begun(folder, student).touch()
+    HERE["judge"].next_student()
     submission = intake.take_in(place, HERE["blanks"])
     if due and submission.when > due.timestamp():
         late = round((submission.when - due.timestamp()) / 60)
@@ -237,14 +263,15 @@ def grade_one(folder: Path, student: str, place: Path, version: str, due: dateti
             path = root / "submitted" / "student" / ASSIGNMENT / f"{stem}.ipynb"
             path.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(scored, path)
-        HERE["judge"].close()  # the next student gets a sandbox of their own
+        HERE["judge"].next_student()
         earned = nbgrader_scores(root, submission.notes) if submission.notebooks else {}
-        stopped = [name for name, parts in said.items() if (parts["check"] or "").startswith("it was stopped")]
-        submission.notes += [f"{name}: {said[name]['check']}" for name in stopped]
-        row = {"student": intake.plain_text(student)} | {name: earned.get(name, 0.0) for name in POINTS}
+        stopped = {name: why for name, parts in said.items() for why in parts.values() if (why or "").startswith("it was stopped")}
+        submission.notes += [f"{name}: {why}" for name, why in stopped.items()]
+        row = {"student": intake.plain_text(student, NAME)} | {name: earned.get(name, 0.0) for name in POINTS}
         row |= {"total": sum(earned.values()), "of": sum(POINTS.values()), "note": "; ".join(submission.notes)}
         page = pages.student_page(row, said, pictures, POINTS, {stem: stem in submission.notebooks for stem in checks.POINTS})
         put_feedback(folder / "feedback" / student, root, page)
+    begun(folder, student).unlink()
     keep(folder / ".work", student, {"key": key, "row": row, "said": said, "seconds": round(time.time() - began, 1)})
 
 
@@ -303,7 +330,7 @@ def put_feedback(place: Path, root: Path, page: str) -> None:
         path.unlink()
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(made, place)
+    made.rename(place)
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:

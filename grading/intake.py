@@ -7,6 +7,7 @@ import base64
 import binascii
 import io
 import json
+import os
 import re
 import zipfile
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from nbformat import NotebookNode
 from PIL import Image
 
 LARGEST = 50 * 2**20  # bytes of a notebook; a hundred figures fit in
+ALL = 3 * LARGEST  # bytes of all that one student hands in
+FILES, DEPTH = 5000, 20  # how much of a student's folder is looked at
+CELLS, SOURCE = 5000, 100_000  # cells of a notebook, letters of a cell
+NOTES = 20
 STUB = "raise NotYet()  # write your answer in place of this line"
 PICTURE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\n]{100,})")
 
@@ -46,7 +51,7 @@ def take_in(place: Path, blanks: dict[str, NotebookNode]) -> Submission:
             submission.notes.append(f"{name} is not a notebook of the course")
         else:
             found.setdefault(stem, []).append((when, name, notebook))
-    for stem, blank in blanks.items():
+    for stem in blanks:
         if stem not in found:
             submission.notes.append(f"{stem}.ipynb is missing")
             continue
@@ -54,27 +59,52 @@ def take_in(place: Path, blanks: dict[str, NotebookNode]) -> Submission:
         submission.notebooks[stem] = copies[-1][2]
         if len(copies) > 1:
             submission.notes.append(f"{len(copies)} files for {stem}: {copies[-1][1]}, the newest, counts")
+    if len(submission.notes) > NOTES:
+        submission.notes[NOTES:] = [f"and {len(submission.notes) - NOTES} more of the kind"]
     return submission
+
+
+def below(place: Path) -> list[Path]:
+    """What lies below a folder, in the order of the names, or the one file; links are listed and not followed."""
+    if place.is_file():
+        return [place]
+    found, left = [], [(place, 0)]
+    while left and len(found) < FILES:
+        folder, depth = left.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                found.append(Path(entry.path))
+                if entry.is_dir(follow_symlinks=False) and depth < DEPTH:
+                    left.append((found[-1], depth + 1))
+    return sorted(found)[:FILES]
 
 
 def files(place: Path, notes: list[str]) -> Iterator[tuple[str, float, bytes]]:
     """(name, time, content) of every notebook file below a folder and inside zip files."""
-    paths = [place] if place.is_file() else sorted(place.rglob("*"))
-    for path in paths:
+    if place.is_symlink():
+        notes.append(f"{plain_text(place.name)} is a link and was not followed")
+        return
+    taken = 0
+    for path in below(place):
         name = plain_text(path.name if path == place else str(path.relative_to(place)))
         kind = path.suffix.lower()
         if kind not in (".ipynb", ".zip") or ".ipynb_checkpoints" in path.parts:
             continue
-        if path.is_symlink() or any(parent.is_symlink() for parent in path.parents if parent.is_relative_to(place)):
+        if path.is_symlink():
             notes.append(f"{name} is a link and was not followed")
         elif not path.is_file():
             notes.append(f"{name} is no file")
         elif path.stat().st_size > LARGEST:
             notes.append(f"{name} is larger than {LARGEST >> 20} MB: clear its outputs and hand it in again")
-        elif kind == ".zip":
-            yield from zipped(path, name, notes)
+        elif taken > ALL:
+            notes.append(f"{name} was not read: there is more than {ALL >> 20} MB")
         else:
-            yield name, path.stat().st_mtime, path.read_bytes()
+            for found in zipped(path, name, notes) if kind == ".zip" else [(name, path.stat().st_mtime, path.read_bytes())]:
+                taken += len(found[2])
+                if taken > ALL:
+                    notes.append(f"{found[0]} was not read: there is more than {ALL >> 20} MB")
+                    break
+                yield found
 
 
 def zipped(path: Path, name: str, notes: list[str]) -> Iterator[tuple[str, float, bytes]]:
@@ -90,26 +120,38 @@ def zipped(path: Path, name: str, notes: list[str]) -> Iterator[tuple[str, float
                     continue
                 with archive.open(member) as file:
                     yield plain_text(Path(member.filename).name), path.stat().st_mtime, file.read(LARGEST)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError) as problem:
+    except Exception as problem:  # a broken archive makes its reader raise all kinds
         notes.append(f"{name} cannot be unpacked ({type(problem).__name__})")
 
 
 def read(data: bytes) -> NotebookNode:
-    """A notebook of version 4 whose cells have what graft looks at; raises for anything else."""
+    """A notebook of version 4 whose cells have what graft looks at; raises for anything else.
+
+    What a cell shows is kept as text, `shown`.
+    """
     content = json.loads(data.decode("utf-8-sig"))
     if content["nbformat"] != 4:
         content = nbformat.convert(nbformat.from_dict(content), 4)
+    if len(content["cells"]) > CELLS:
+        raise ValueError("too many cells")
     cells = []
     for cell in content["cells"]:
         source = cell.get("source", "")
         source = source if isinstance(source, str) else "".join(map(str, source))
+        source = whole_letters(source).replace("\r\n", "\n") if len(source) <= SOURCE else ""
         metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
         marks = metadata.get("nbgrader") if isinstance(metadata.get("nbgrader"), dict) else {}
         kind = cell.get("cell_type") if cell.get("cell_type") in ("code", "markdown") else "raw"
-        outputs = cell.get("outputs") if isinstance(cell.get("outputs"), list) else []
-        known = {"cell_type": kind, "id": str(cell.get("id", ""))[:64], "source": source, "outputs": outputs}
-        cells.append(known | {"metadata": {"nbgrader": {"grade_id": str(marks.get("grade_id", ""))}}})
+        shown = json.dumps(cell["outputs"])[: 8 * 2**20] if cell.get("outputs") else ""
+        known = {"cell_type": kind, "id": whole_letters(str(cell.get("id", "")))[:64], "source": source, "shown": shown}
+        name = whole_letters(str(marks.get("grade_id", "")))
+        cells.append(known | {"metadata": {"nbgrader": {"grade_id": name}}})
     return nbformat.from_dict({"cells": cells})
+
+
+def whole_letters(text: str) -> str:
+    """The text without halves of surrogate pairs, which could not be written to a file."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def grade_id(cell: NotebookNode) -> str:
@@ -132,19 +174,27 @@ def which(notebook: NotebookNode, name: str, blanks: dict[str, NotebookNode]) ->
 
 
 def answers(blank: NotebookNode, submitted: NotebookNode, makers: dict[str, str]) -> dict[str, str]:
-    """{grade_id: source} of the answers that are not empty stubs; of several copies the last counts.
+    """{grade_id: source} of the answers that are not as they were released; of several copies the last counts.
 
     Args:
         makers: {name that an answer defines: its grade_id}, for cells that have lost their grade_id.
     """
     wanted, found, lost = set(solutions(blank)), {}, {}
+    released = {cell.source.strip() for cell in blank.cells}
+
+    def take(into: dict, name: str, source: str) -> None:
+        if STUB not in source or STUB in into.get(name, STUB):  # a stub may be left below an answer, or as a comment
+            into[name] = source
+
     for cell in submitted.cells:
-        if cell.cell_type != "code" or STUB in cell.source or not cell.source.strip():
+        if cell.cell_type != "code" or cell.source.strip() in released or not cell.source.strip():
             continue
         if (grade_id(cell) or cell.id) in wanted:
-            found[grade_id(cell) or cell.id] = cell.source
+            take(found, grade_id(cell) or cell.id, cell.source)
         elif not grade_id(cell):
-            lost |= {makers[name]: cell.source for name in makers if re.search(rf"^(def|class) {name}\b", cell.source, re.M)}
+            for name in makers:
+                if re.search(rf"^(def|class) {name}\b", cell.source, re.M):
+                    take(lost, makers[name], cell.source)
     return {name: (found | {each: lost[each] for each in lost if each not in found})[name] for name in solutions(blank)
             if name in found or name in lost}  # fmt: skip
 
@@ -205,8 +255,7 @@ def figures(blank: NotebookNode, submitted: NotebookNode, most: int = 2) -> dict
     found: dict[str, list[str]] = {}
     for cell in submitted.cells:
         if cell.id in places and len(found.get(places[cell.id], [])) < most:
-            text = json.dumps(cell.outputs)[: 8 * 2**20]
-            raw = [*PICTURE.findall(text), *re.findall(r'"image/png": "([A-Za-z0-9+/=\\n]{100,})"', text)]
+            raw = [*PICTURE.findall(cell.shown), *re.findall(r'"image/png": "([A-Za-z0-9+/=\\n]{100,})"', cell.shown)]
             clean = [picture for picture in map(clean_picture, raw[:most]) if picture]
             found.setdefault(places[cell.id], []).extend(clean)
     return found

@@ -20,15 +20,20 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from grading.sandbox import start, wire
-from grading.sandbox.cells import statements
+from grading.sandbox.cells import statements, tree_of
 from grading.verdicts import VERDICTS
-from helpers import checks, course
+from helpers import checks
 from helpers.checks.core import NotYet, snake_case
+from helpers.checks.own import SAME_JOB
 
 ROOT = Path(__file__).parent.parent
-SECONDS = 90  # of wall time for one exercise, a few times what the slowest right answer takes on a busy core
+SECONDS = 180  # of wall time for one exercise, many times what the slowest right answer takes
+COMPUTING = 30  # of processor time in the sandbox: a busy machine cuts nobody short
+PATIENCE = 2  # answers of one student that may take all of it; after these the rest get less
+LESS = {"seconds": 60, "computing": 15}
 INSIDE_TOO = (*VERDICTS, "two_views", "two_view_dataset", "nt_xent", "sup_con")  # have sides that only show inside
 UNSEEN = "Right on the inputs of the check, not yet on others: a case you have not seen fails."
+VISIBLE_ONLY = "Right on the inputs that the notebook's check shows, wrong on all others."
 STATISTICAL = ("color_distortion", "simclr_transform")  # slow: fewer seeds
 
 
@@ -60,7 +65,7 @@ def exercises(stem: str, notebook: NotebookNode) -> list[Exercise]:
         prose = "\n".join(cell.source for cell in notebook.cells[started:ended] if cell.cell_type == "markdown")
         started = ended
         given = set(re.findall(r"\bmy\.(\w+)", prose)) | names_in("\n".join([cells["setup"], solution, check, hidden]))
-        forbidden = {each: module for each in to_forbid(module, called, given)}
+        forbidden = {each: module for each in to_forbid(name, module, called, given)}
         graded = [cell.id for cell in notebook.cells if cell.metadata.get("nbgrader")]
         plain = [cell.source for cell in notebook.cells[:ended] if cell.cell_type == "code" and cell.id not in graded]
         found.append(Exercise(name, called, module, check, hidden, cells["setup"], tuple(plain), forbidden))
@@ -74,12 +79,11 @@ def names_in(source: str) -> set[str]:
     return imported | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
 
-def to_forbid(module: str, called: str, given: set[str]) -> set[str]:
-    """The reference answer, what it is made of, and its neighbours, save what the exercise hands out itself."""
+def to_forbid(exercise: str, module: str, called: str, given: set[str]) -> set[str]:
+    """The reference answer, others that do its job, and what they are made of, save what the exercise hands out itself."""
     parts = importlib.import_module(module)
-    answers = {name for name, place in course.PIECES.items() if f"helpers.{place}" == module} | {called}
-    needed = reachable(parts, given - {called})
-    return (reachable(parts, answers) & (answers | reachable(parts, {called}))) - (needed - {called})
+    whole = {called, *SAME_JOB.get(exercise, ())}
+    return (reachable(parts, whole) - reachable(parts, given - whole)) | whole
 
 
 def reachable(module: types.ModuleType, names: set[str]) -> set[str]:
@@ -99,23 +103,25 @@ def reachable(module: types.ModuleType, names: set[str]) -> set[str]:
 def parsed(source: str) -> ast.Module:
     """The cell's syntax tree; an empty one where it is not Python."""
     try:
-        return ast.parse(source)
+        return tree_of(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ast.Module([], [])
 
 
 def defined(source: str) -> set[str]:
-    """Names that a cell defines at its top level: functions, classes, variables, imports."""
-    body = parsed(source).body
-    names = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
-    names |= {(alias.asname or alias.name).split(".")[0] for node in imports for alias in node.names}
-    made = [node for node in body if isinstance(node, ast.Assign | ast.AnnAssign)]
-    return names | {part.id for node in made for part in ast.walk(node) if is_made(part)}
-
-
-def is_made(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    """Names that a cell defines at its top level, also below an if or try: functions, classes, variables, imports."""
+    names, left = set(), list(parsed(source).body)
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            names |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+        elif isinstance(node, ast.If | ast.Try | ast.ExceptHandler):
+            left += ast.iter_child_nodes(node)
+    return names
 
 
 def used(source: str) -> set[str]:
@@ -124,13 +130,24 @@ def used(source: str) -> set[str]:
 
 def behind(start: str, cells: list[str]) -> list[str]:
     """Of these cells those that define what the start uses, and what they use in turn; in their order."""
-    chosen, left = set(), [start]
+    chosen, left, made = set(), [start], [defined(cell) for cell in cells]
     while left:
-        wanted = used(left.pop())
-        fresh = {place for place, cell in enumerate(cells) if place not in chosen and wanted & defined(cell)}
+        wanted = used(left.pop()) | {"*"}
+        fresh = {place for place in range(len(cells)) if place not in chosen and wanted & made[place]}
         chosen |= fresh
         left += [cells[place] for place in fresh]
     return [cell for place, cell in enumerate(cells) if place in chosen]
+
+
+def pieces(cells: list[str]) -> list[str]:
+    """The statements of cells, each as a source of its own."""
+    found = []
+    for cell in cells:
+        lines = cell.splitlines()
+        for node in parsed(cell).body:
+            first = min([node.lineno, *[part.lineno for part in getattr(node, "decorator_list", [])]])
+            found.append("\n".join(lines[first - 1 : node.end_lineno]))
+    return found
 
 
 @functools.cache
@@ -162,7 +179,7 @@ def as_exception(kind: str, text: str, notyet: bool) -> Exception:
         return NotYet(text)
     if kind == "NotImplementedError":
         return NotImplementedError(text)
-    return type(kind if kind.isidentifier() else "Exception", (Exception,), {})(text)
+    return type(kind[:60] if kind.isidentifier() else "Exception", (Exception,), {})(text)
 
 
 @dataclass
@@ -171,6 +188,12 @@ class Judge:
 
     secret: str
     sandbox: start.Sandbox | None = None
+    stopped: int = 0  # answers of this student that took all the time there is
+
+    def next_student(self) -> None:
+        """The next one gets a sandbox of their own, and all the time again."""
+        self.close()
+        self.stopped = 0
 
     def close(self) -> None:
         if self.sandbox:
@@ -188,8 +211,10 @@ class Judge:
             return dict.fromkeys(("check", "hidden"), "this exercise is not written yet.")
         ask = functools.partial(self.ask, exercise, around, answers)
         outside = self.by_verdict if exercise.name in VERDICTS else self.by_check
-        said = {"check": None, "hidden": None} | ask(outside, inside=False)
-        if exercise.name in INSIDE_TOO and (exercise.name in VERDICTS or said["check"] is None):
+        said, stopped = {"check": None, "hidden": None}, self.stopped
+        said |= ask(outside, inside=False)
+        in_time = self.stopped == stopped
+        if exercise.name in INSIDE_TOO and in_time and (exercise.name in VERDICTS or said["check"] is None):
             inside = ask(self.by_cells, inside=True)
             said = {part: inside.get(part) or said[part] for part in said}
         if said["check"] is not None:
@@ -203,15 +228,18 @@ class Judge:
         own = answers[exercise.name]
         others = {source: name for name, source in answers.items() if name != exercise.name}
         theirs = [(others[source], source) for source in behind(own, list(others))]
-        text = "\n".join([exercise.check, exercise.hidden, own, *around, *[source for _, source in theirs]])
+        theirs_too = "\n".join([own, *[source for _, source in theirs]])
+        around = behind(theirs_too, pieces(around))
+        text = "\n".join([exercise.check, exercise.hidden, theirs_too, *around])
         request = {
             "name": exercise.object, "around": [exercise.setup, *behind(text, list(exercise.plain)), *around],
             "answers": [*theirs, (exercise.object, own)],
             "forbidden": exercise.forbidden, "seed": seed_of(self.secret, exercise.name, "theirs"),
             "checks": sources(True) if inside else None,
         }  # fmt: skip
+        limits = {"seconds": SECONDS, "computing": COMPUTING} if self.stopped < PATIENCE else LESS
         try:
-            peer = self.sandbox.open(request, SECONDS, error=as_exception)
+            peer = self.sandbox.open(request, **limits, error=as_exception)
         except OSError as problem:
             self.close()
             return {"check": f"it could not be run ({problem})."}
@@ -220,10 +248,12 @@ class Judge:
             said = way(exercise, peer, answer)
         except Exception as problem:
             said = {"check": str(problem)}
+        alive, killed = self.sandbox.done(peer), self.sandbox.killed
         if peer.broken:
-            killed = self.sandbox.killed
-            said = {"check": f"it was stopped: {killed or peer.broken}."}
-        if not self.sandbox.done(peer) or self.sandbox.killed:
+            part = "hidden" if "hidden" in said and said["check"] is None else "check"
+            said[part] = f"it was stopped: {killed or peer.broken}."
+            self.stopped += peer.broken == wire.TIME_IS_UP or start.LATE in (killed, peer.broken)
+        if not alive or killed:
             self.close()
         return said
 
@@ -235,13 +265,11 @@ class Judge:
         if said["check"] is None:
             seeds = [seed_of(self.secret, exercise.name, number) for number in range(1 if exercise.name in STATISTICAL else 3)]
             check = getattr(checks, f"check_{exercise.name}")
-
-            def unseen() -> None:
-                exec(exercise.hidden, namespace)
-                for seed in seeds:
-                    check(answer, seed=seed)
-
-            said["hidden"] = UNSEEN if passes(unseen) else None
+            right = [passes(lambda: check(answer, seed=seed)) is None for seed in seeds]
+            if not any(right):
+                return {"check": VISIBLE_ONLY}
+            all_right = all(right) and passes(lambda: exec(exercise.hidden, namespace)) is None
+            said["hidden"] = None if all_right else UNSEEN
         return said
 
     def by_verdict(self, exercise: Exercise, peer: wire.Peer, answer) -> dict[str, str | None]:

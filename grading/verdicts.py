@@ -5,6 +5,7 @@ returns its plain data. Nothing here trusts what comes back: a missing entry, a 
 """
 
 import copy
+import itertools
 import math
 from collections.abc import Callable
 
@@ -91,19 +92,41 @@ def look_at_shapes(what: str, data: dict, net: nn.Module) -> None:
 def projection_head(ask: Ask, seed: int) -> None:
     sizes = {"in_dim": between(seed, 5, 9), "hidden_dim": between(seed, 20, 26), "out_dim": between(seed, 11, 15)}
     data = ask("projection_head", seed=seed, **sizes)
-    in_dim, hidden_dim, out_dim = sizes.values()
-    wanted = {(hidden_dim, in_dim), (out_dim, hidden_dim)}
-    shapes = [tuple(shape) for shape in data["shapes"]]
-    expect({shape for shape in shapes if len(shape) == 2} == wanted, "The head's weights are not two linear layers.")
-    expect(set(shapes) - wanted <= {(hidden_dim,), (out_dim,)} and len(set(shapes)) == len(shapes), "The head has odd weights.")
-    module = nn.ParameterList([nn.Parameter(torch.empty(shape)) for shape in shapes])
-    of = {tuple(weight.shape): weight.detach() for weight in asks.fill(module, seed)}
-    h = (asks.draw({"seed": seed}, 9, in_dim) - 0.5).requires_grad_()
-    hidden = (h @ of[hidden_dim, in_dim].T + of.get((hidden_dim,), 0)).relu()
-    z = hidden @ of[out_dim, hidden_dim].T + of.get((out_dim,), 0)
+    h = (asks.draw({"seed": seed}, 9, sizes["in_dim"]) - 0.5).requires_grad_()
+    head = right_head([tuple(shape) for shape in data["shapes"]], **sizes)
+    z = asks.fill(head, seed).train()(h)
     (slope,) = torch.autograd.grad(z.square().sum(), h)
-    agree("z", data["z"], z.detach()), agree("The gradient on h", data["slope"], slope, 1e-3)
+    agree("z", data["z"], head.eval()(h).detach()), agree("The gradient on h", data["slope"], slope, 1e-3)
     expect(data["default"] == 128, "Without out_dim, z should have 128 numbers.")
+
+
+def right_head(shapes: list[tuple], in_dim: int, hidden_dim: int, out_dim: int) -> nn.Module:
+    """Linear, ReLU, linear with weights of these shapes, in this order: with or without biases and batch-norm."""
+    for bias, norm, last in itertools.product((True, False), repeat=3):
+        middle = [nn.BatchNorm1d(hidden_dim)] if norm else []
+        head = nn.Sequential(nn.Linear(in_dim, hidden_dim, bias), *middle, nn.ReLU(), nn.Linear(hidden_dim, out_dim, last))
+        if [tuple(weight.shape) for weight in head.parameters()] == shapes:
+            return head
+    return HeadByHand(shapes, in_dim, hidden_dim, out_dim)
+
+
+class HeadByHand(nn.Module):
+    """The same where the weights come in another order, or turned."""
+
+    def __init__(self, shapes: list[tuple], in_dim: int, hidden_dim: int, out_dim: int):
+        super().__init__()
+        wanted = [sorted((in_dim, hidden_dim)), sorted((hidden_dim, out_dim))]
+        expect(sorted(sorted(shape) for shape in shapes if len(shape) == 2) == sorted(wanted), "The head is not two linear layers.")
+        known = {(hidden_dim,), (out_dim,)}
+        expect(len(set(shapes)) == len(shapes) and {shape for shape in shapes if len(shape) != 2} <= known, "The head has odd weights.")
+        self.weights, self.sizes = nn.ParameterList([nn.Parameter(torch.empty(shape)) for shape in shapes]), (in_dim, hidden_dim, out_dim)
+
+    def forward(self, h: Tensor) -> Tensor:
+        in_dim, hidden_dim, out_dim = self.sizes
+        of = {tuple(weight.shape): weight for weight in self.weights}
+        first = of[hidden_dim, in_dim].T if (hidden_dim, in_dim) in of else of[in_dim, hidden_dim]
+        last = of[out_dim, hidden_dim].T if (out_dim, hidden_dim) in of else of[hidden_dim, out_dim]
+        return (h @ first + of.get((hidden_dim,), 0)).relu() @ last + of.get((out_dim,), 0)
 
 
 def simclr(ask: Ask, seed: int) -> None:
@@ -157,7 +180,7 @@ def train_step(ask: Ask, seed: int) -> None:
     ]
     expect(data["training"] is True, "The model should stay in train mode.")
     expect(len(data["losses"]) == len(data["after"]) == 2, "Two steps give two losses.")
-    if not all(type(loss) in (int, float) for loss in data["losses"]):
+    if not all(isinstance(loss, int | float) for loss in data["losses"]):
         raise NotYet("train_step should return a plain number.")
     for losses, after in ways:
         if all(math.isclose(one, two, rel_tol=1e-4) for one, two in zip(data["losses"], losses, strict=True)):

@@ -122,6 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
         numbers = whole | {"exercises": rows, "statistics": chances, "threads": torch.get_num_threads()}
         numbers |= {"seconds": round(time.perf_counter() - started)}
         command = f"python -m tests.bank --seeds {options.seeds}"
+        command += "" if options.only == list(BANK) else f" --only {' '.join(options.only)}"
         write_result("answer_bank", command, list(range(options.seeds)), numbers)
     return int(whole["wrong_accepted"] + whole["right_rejected"] > 0)
 

@@ -5,7 +5,7 @@ import torch
 
 from helpers import augmentation, checks
 from helpers.checks.augmentation import plausible
-from tests.banks import BANK, diagnosis, pasted, public_name, right_answers, seeds_for, wrong_answers
+from tests.banks import BANK, diagnosis, public_name, right_answers, seeds_for, wrong_answers
 from tests.banks.augmentation import torchvision_transform
 
 EXERCISES = tuple(checks.POINTS["01_augmentation"])
@@ -13,13 +13,14 @@ EXERCISES = tuple(checks.POINTS["01_augmentation"])
 
 @pytest.mark.parametrize("exercise, name", right_answers(EXERCISES))
 def test_a_right_answer_is_accepted_whatever_its_form(exercise, name):
-    assert diagnosis(exercise, pasted(exercise, name), (11,)) is None
+    assert diagnosis(exercise, BANK[exercise].answer(name), (11,)) is None
 
 
 @pytest.mark.parametrize("exercise, name", wrong_answers(EXERCISES))
 def test_a_wrong_answer_is_refused_and_told_its_mistake(exercise, name):
-    told = diagnosis(exercise, pasted(exercise, name), seeds_for(name))
-    assert told is not None and BANK[exercise].wrong[name][1] in told
+    answer, words = BANK[exercise].wrong[name]
+    told = diagnosis(exercise, answer, seeds_for(name))
+    assert told is not None and words in told
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)

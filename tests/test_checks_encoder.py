@@ -3,7 +3,7 @@
 import pytest
 
 from helpers import checks, encoder
-from tests.banks import BANK, diagnosis, pasted, right_answers, seeds_for, wrong_answers
+from tests.banks import BANK, diagnosis, right_answers, seeds_for, wrong_answers
 
 EXERCISES = tuple(checks.POINTS["02_encoder"])
 
@@ -11,13 +11,14 @@ EXERCISES = tuple(checks.POINTS["02_encoder"])
 @pytest.mark.parametrize("exercise, name", right_answers(EXERCISES))
 def test_a_right_answer_is_accepted_whatever_its_form(exercise, name):
     seeds = (0,) if exercise == "build_encoder" else (0, 1, 20)  # a deep network takes seconds
-    assert diagnosis(exercise, pasted(exercise, name), seeds) is None
+    assert diagnosis(exercise, BANK[exercise].answer(name), seeds) is None
 
 
 @pytest.mark.parametrize("exercise, name", wrong_answers(EXERCISES))
 def test_a_wrong_answer_is_refused_and_told_its_mistake(exercise, name):
-    told = diagnosis(exercise, pasted(exercise, name), seeds_for(name))
-    assert told is not None and BANK[exercise].wrong[name][1] in told
+    answer, words = BANK[exercise].wrong[name]
+    told = diagnosis(exercise, answer, seeds_for(name))
+    assert told is not None and words in told
 
 
 @pytest.mark.parametrize("exercise", ("small_image_stem", "feature_map_sizes"))

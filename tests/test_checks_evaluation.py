@@ -3,7 +3,7 @@
 import pytest
 
 from helpers import checks, evaluation
-from tests.banks import BANK, diagnosis, pasted, right_answers, seeds_for, wrong_answers
+from tests.banks import BANK, diagnosis, right_answers, seeds_for, wrong_answers
 
 EXERCISES = tuple(checks.POINTS["06_evaluation"])
 SEEDS = (0, 7)
@@ -12,12 +12,12 @@ SEEDS = (0, 7)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("exercise, name", right_answers(EXERCISES))
 def test_a_right_answer_is_accepted_whatever_its_form(exercise, name, seed):
-    assert diagnosis(exercise, pasted(exercise, name), (seed,)) is None
+    assert diagnosis(exercise, BANK[exercise].answer(name), (seed,)) is None
 
 
 @pytest.mark.parametrize("exercise, name", wrong_answers(EXERCISES))
 def test_a_wrong_answer_is_refused_and_told_its_mistake(exercise, name):
-    answer, words = pasted(exercise, name), BANK[exercise].wrong[name][1]
+    answer, words = BANK[exercise].wrong[name]
     for seeds in [seeds_for(name)] if name.startswith("fitted") else [(seed,) for seed in SEEDS]:
         told = diagnosis(exercise, answer, seeds)
         assert told is not None and words in told

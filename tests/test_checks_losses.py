@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from helpers import losses
 from helpers.checks import POINTS, NotYet
 from helpers.checks import losses as checks
-from tests.banks import BANK, diagnosis, pasted, right_answers, seeds_for, wrong_answers
+from tests.banks import BANK, diagnosis, right_answers, seeds_for, wrong_answers
 from tests.banks.losses import broadcast_to_n_by_n_by_d, clip_in_one_direction
 
 EXERCISES = tuple(POINTS["04_contrastive_loss"])
@@ -18,13 +18,14 @@ EXERCISES = tuple(POINTS["04_contrastive_loss"])
 @pytest.mark.parametrize("seed", (0, 1))
 @pytest.mark.parametrize("exercise, name", right_answers(EXERCISES))
 def test_a_right_answer_is_accepted_whatever_its_form(exercise, name, seed):
-    assert diagnosis(exercise, pasted(exercise, name), (seed,)) is None
+    assert diagnosis(exercise, BANK[exercise].answer(name), (seed,)) is None
 
 
 @pytest.mark.parametrize("exercise, name", wrong_answers(EXERCISES))
 def test_a_wrong_answer_is_refused_and_told_its_mistake(exercise, name):
-    told = diagnosis(exercise, pasted(exercise, name), seeds_for(name))
-    assert told is not None and BANK[exercise].wrong[name][1] in told
+    answer, words = BANK[exercise].wrong[name]
+    told = diagnosis(exercise, answer, seeds_for(name))
+    assert told is not None and words in told
 
 
 @pytest.mark.parametrize("name", [name for name in BANK["nt_xent"].wrong if not name.startswith("fitted")])

@@ -3,7 +3,7 @@
 import pytest
 
 from helpers import checks, projection_head
-from tests.banks import BANK, diagnosis, pasted, right_answers, seeds_for, wrong_answers
+from tests.banks import BANK, diagnosis, right_answers, seeds_for, wrong_answers
 
 EXERCISES = tuple(checks.POINTS["03_projection_head"])
 
@@ -11,12 +11,12 @@ EXERCISES = tuple(checks.POINTS["03_projection_head"])
 @pytest.mark.parametrize("seed", (0, 1, 20))
 @pytest.mark.parametrize("exercise, name", right_answers(EXERCISES))
 def test_a_right_answer_is_accepted_whatever_its_form(exercise, name, seed):
-    assert diagnosis(exercise, pasted(exercise, name), (seed,)) is None
+    assert diagnosis(exercise, BANK[exercise].answer(name), (seed,)) is None
 
 
 @pytest.mark.parametrize("exercise, name", wrong_answers(EXERCISES))
 def test_a_wrong_answer_is_refused_and_told_its_mistake(exercise, name):
-    answer, words = pasted(exercise, name), BANK[exercise].wrong[name][1]
+    answer, words = BANK[exercise].wrong[name]
     for seeds in [seeds_for(name)] if name.startswith("fitted") else ((0,), (1,)):
         told = diagnosis(exercise, answer, seeds)
         assert told is not None and words in told

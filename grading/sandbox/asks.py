@@ -144,11 +144,12 @@ def linear_classifier(answer, numbers: dict) -> dict:
     width, classes = numbers["width"], numbers["classes"]
     model = TinyModel(fill(TinyEncoder(width), numbers["seed"]), fill(TinyHead(width, 15, 6), numbers["seed"] + 1))
     classifier = answer(model, classes)
-    learning = [weight for weight in classifier.parameters() if weight.requires_grad]
+    x, labels = draw(numbers, 12, 3, 8, 8, place=7), torch.arange(12) % classes
+    nn.functional.cross_entropy(classifier.eval()(x), labels).backward()
+    learning = [weight for weight in classifier.parameters() if weight.grad is not None]
     with torch.no_grad():
         for weight in learning:
             weight.copy_(draw(numbers, *weight.shape, place=weight.ndim))
-    x, labels = draw(numbers, 12, 3, 8, 8, place=7), torch.arange(12) % classes
     optimizer = torch.optim.SGD(classifier.parameters(), lr=0.5)
     for _ in range(3):
         nn.Sequential(classifier).train()

@@ -2,15 +2,29 @@
 
 import ast
 import linecache
+from types import CodeType
 
 
-def statements(source: str, where: str) -> list:
-    """The definitions, imports and assignments of a cell, compiled one by one; none where it is not Python."""
-    lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))]
-    linecache.cache[where] = (len(source), None, [line + "\n" for line in lines], where)
+def tree_of(source: str, where: str = "<cell>") -> ast.Module:
+    """The cell's syntax tree, its lines for Jupyter (%time, !ls) left out; raises what Python raises."""
     try:
-        body = ast.parse("\n".join(lines)).body
+        return ast.parse(source, where)
+    except SyntaxError:
+        lines = ["" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()]
+        return ast.parse("\n".join(lines), where)
+
+
+def statements(source: str, where: str) -> list[CodeType]:
+    """The definitions, imports and assignments of a cell, compiled one by one; none where it is not Python."""
+    try:
+        return [code for code, shows in all_statements(source, where) if not shows]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
-    skipped = (ast.Expr, ast.For, ast.While)
-    return [compile(ast.Module([node], []), where, "exec") for node in body if not isinstance(node, skipped)]
+
+
+def all_statements(source: str, where: str) -> list[tuple[CodeType, bool]]:
+    """Every statement of a cell, and whether it is a bare call or a loop, which in a notebook mostly shows things."""
+    linecache.cache[where] = (len(source), None, source.splitlines(True), where)
+    shows = (ast.Expr, ast.For, ast.While)
+    tree = tree_of(source, where)
+    return [(compile(ast.Module([node], []), where, "exec"), isinstance(node, shows)) for node in tree.body]

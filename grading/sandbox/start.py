@@ -1,11 +1,15 @@
 """Start the sandboxed process and talk to it from outside: bubblewrap where it works, else limits alone.
 
-The process sees the system's and Python's own files, read-only; a /tmp of its own in memory; the course's worker files;
-nothing else: no network, no other processes, no gradebook, no notebooks, no helpers on disk.
+The process sees the system's and Python's own files, read-only; a small /tmp of its own in memory; the course's worker
+files; nothing else: no network, no other processes, no gradebook, no notebooks, no helpers on disk. System calls that
+look into other processes, or hold memory that no limit counts, are refused.
 """
 
+import contextlib
 import functools
 import json
+import os
+import platform
 import shutil
 import socket
 import struct
@@ -14,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -23,35 +28,78 @@ from grading.sandbox import wire
 HERE, ROOT = Path(__file__).parent, Path(__file__).parent.parent.parent
 MIB = 2**20
 MEMORY, PROCESSES, DISK = 2500 * MIB, 60, 200 * MIB  # all processes of one sandbox together
-LIMITS = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 64 * MIB, "RLIMIT_NOFILE": 512, "RLIMIT_AS": 12_000 * MIB, "RLIMIT_NPROC": 2000}
+LIMITS = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 64 * MIB, "RLIMIT_NOFILE": 256, "RLIMIT_AS": 12_000 * MIB, "RLIMIT_NPROC": 2000}
+REFUSED = {  # system calls: their numbers on x86-64 and on arm64
+    "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180), "memfd_create": (319, 279),
+    "memfd_secret": (447, 447), "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "pidfd_getfd": (438, 438), "mount": (165, 40), "umount2": (166, 39), "move_mount": (429, 429), "fsopen": (430, 430),
+    "open_tree": (428, 428), "unshare": (272, 97), "setns": (308, 268), "add_key": (248, 217), "request_key": (249, 218),
+    "keyctl": (250, 219), "bpf": (321, 280), "userfaultfd": (323, 282), "perf_event_open": (298, 241), "io_uring_setup": (425, 425),
+}  # fmt: skip
+MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # which of those numbers, and the kernel's name for it
+LATE = "it computed for too long"
 IMPORTS = (
     "torch", "torchvision", "torchvision.transforms.v2", "PIL.Image", "numpy", "matplotlib.figure", "sklearn.linear_model",
     "sklearn.preprocessing", "sklearn.pipeline", "helpers.checks.core", "helpers.course", "helpers.training",
     "helpers.plots", "helpers.widgets", "grader.asks", "grader.wire",
 )  # fmt: skip
-PROGRAM = "import os, sys; sys.path.insert(0, os.environ['TWO_VIEWS_COURSE']); from grader import worker; worker.main()"
+PROGRAM = "import os, sys; sys.path.insert(0, os.environ['TWO_VIEWS_COURSE']); from grader import worker; worker.main(int(sys.argv[1]))"
 
 
 @functools.cache
 def works() -> bool:
-    """Can bubblewrap make a sandbox here?"""
-    command = [*bubblewrap(), "true"]
-    return shutil.which("bwrap") is not None and subprocess.run(command, capture_output=True).returncode == 0
+    """Can bubblewrap make a sandbox here, in which this Python runs?"""
+    if shutil.which("bwrap") is None:
+        return False
+    with rules() as descriptor:
+        command = [*bubblewrap(descriptor), sys.executable, "-c", "pass"]
+        return subprocess.run(command, capture_output=True, pass_fds=passed(descriptor)).returncode == 0
 
 
-def bubblewrap() -> list[str]:
+def passed(descriptor: int | None, *more: int) -> tuple[int, ...]:
+    return more if descriptor is None else (descriptor, *more)
+
+
+@contextlib.contextmanager
+def rules() -> Iterator[int | None]:
+    """A descriptor to read the system call filter from, for bubblewrap; None on a machine of another kind."""
+    if platform.machine() not in MACHINES:
+        yield None
+        return
+    place, machine = MACHINES[platform.machine()]
+    numbers = [number[place] for number in REFUSED.values()]
+    end = len(numbers)
+    program = [(0x20, 0, 0, 4), (0x15, 1, 0, machine), (0x06, 0, 0, 0x80000000)]  # another machine's calls: kill
+    program += [(0x20, 0, 0, 0), (0x35, end + 1, 0, 0x40000000)]  # x86-64 has every call a second time up there
+    program += [(0x15, end - at, 0, number) for at, number in enumerate(numbers)]
+    program += [(0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x00050001)]  # allowed; refused with EPERM
+    readable, writable = os.pipe()
+    try:
+        with open(writable, "wb") as file:
+            file.write(b"".join(struct.pack("HBBI", *each) for each in program))
+        yield readable
+    finally:
+        os.close(readable)
+
+
+def bubblewrap(filter_from: int | None) -> list[str]:
     """The command up to the program: namespaces, and the little of the machine that can be seen."""
     command = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
-    command += ["--hostname", "sandbox", "--proc", "/proc", "--dev", "/dev"]
+    command += ["--hostname", "sandbox", "--proc", "/proc", "--dev", "/dev", "--size", str(DISK), "--tmpfs", "/tmp"]
+    command += ["--size", str(DISK), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
+    for place in sorted(Path("/proc").iterdir()):  # the kernel's settings: where root grades, root could write them
+        if not place.name.isdigit() and not place.is_symlink() and (place.is_dir() or place.stat().st_mode & 0o222):
+            command += ["--ro-bind", str(place), str(place)]
+    command += ["--seccomp", str(filter_from)] if filter_from is not None else []
     for place in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives"):
         if Path(place).is_symlink():
             command += ["--symlink", str(Path(place).readlink()), place]
         elif Path(place).exists():
             command += ["--ro-bind", place, place]
     for place in sorted({sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parent.parent)}):
-        if not place.startswith("/usr"):
+        if not place.startswith("/usr") and place != "/":
             command += ["--ro-bind", place, place]
-    return [*command, "--size", str(DISK), "--tmpfs", "/tmp"]
+    return command
 
 
 class Sandbox:
@@ -66,27 +114,33 @@ class Sandbox:
         for name in ("shapes.py", "data.py"):  # helpers.data reads them, and they hold no answer
             shutil.copy(ROOT / "helpers" / name, self.folder / "helpers")
         (self.folder / "data/results/clinic.json").write_text(json.dumps(clinic), encoding="utf-8")
-        course, command = (str(self.folder), []) if not works() else ("/course", bubblewrap())
+        course = "/course" if works() else str(self.folder)
         settings = {
             "TWO_VIEWS_COURSE": course, "PATH": "/usr/bin:/bin", "HOME": "/tmp", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg",
             "NBGRADER_EXECUTION": "autograde", "PYTHONHASHSEED": "0", "USER": "student", "LANG": "C.UTF-8",
         }  # fmt: skip
-        if works():
-            command += ["--ro-bind", str(self.folder), "/course", "--chdir", "/tmp"]
-            command += [part for name, value in settings.items() for part in ("--setenv", name, value)]
         self.control, theirs = socket.socketpair()
-        self.process = subprocess.Popen(
-            [*command, sys.executable, "-B", "-c", PROGRAM],
-            stdin=theirs,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=settings,
-            cwd=self.folder,
-        )
-        theirs.close()
-        self.killed = ""
-        self.tell({"sources": sources, "import": IMPORTS, "sandboxed": works()})
-        self.hear(b"ready", 120)
+        self.killed, self.spent, self.allowed = "", 0.0, float("inf")
+        with rules() as descriptor, theirs:
+            command = []
+            if works():
+                command = [*bubblewrap(descriptor), "--ro-bind", str(self.folder), "/course", "--remount-ro", "/", "--chdir", "/tmp"]
+                command += [part for name, value in settings.items() for part in ("--setenv", name, value)]
+            self.process = subprocess.Popen(
+                [*command, sys.executable, "-B", "-c", PROGRAM, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,  # not the line: process 1 in there keeps its standard input
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=passed(descriptor, theirs.fileno()),
+                env=settings,
+                cwd=self.folder,
+            )
+        try:
+            self.tell({"sources": sources, "import": IMPORTS, "sandboxed": works()})
+            self.hear(600)
+        except OSError:
+            self.close()
+            raise
         threading.Thread(target=self.watch, daemon=True).start()
 
     def tell(self, message: dict, *sockets: socket.socket) -> None:
@@ -95,30 +149,30 @@ class Sandbox:
         socket.send_fds(self.control, [size], descriptors) if descriptors else self.control.sendall(size)
         self.control.sendall(text)
 
-    def hear(self, word: bytes, seconds: float) -> None:
+    def hear(self, seconds: float) -> bytes:
         """Wait for a word of five letters on the control line."""
         self.control.settimeout(seconds)
         heard = b""
-        while len(heard) < len(word):
-            part = self.control.recv(len(word) - len(heard))
+        while len(heard) < 5:
+            part = self.control.recv(5 - len(heard))
             if not part:
                 raise OSError("the sandbox ended")
             heard += part
-        if heard != word:
-            raise OSError("the sandbox said something else")
+        return heard
 
     def watch(self) -> None:
         """Kill the sandbox when all its processes together take too much."""
         while self.process.poll() is None:
-            try:
-                inside = psutil.Process(self.process.pid).children(recursive=True)
-                held = sum(own_memory(process) for process in inside)
-            except psutil.Error:
-                inside, held = [], 0
-            if held > MEMORY or len(inside) > PROCESSES:
-                self.killed = "it used too much memory" if held > MEMORY else "it started too many processes"
+            held, count, self.spent = taken(self.process.pid)
+            reasons = {
+                "it used too much memory": held > MEMORY,
+                "it started too many processes": count > PROCESSES,
+                LATE: self.spent > self.allowed,
+            }
+            if any(reasons.values()):
+                self.killed = next(reason for reason, so in reasons.items() if so)
                 self.kill()
-            time.sleep(0.2)
+            time.sleep(0.1)
 
     def kill(self) -> None:
         self.process.kill()
@@ -129,26 +183,56 @@ class Sandbox:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def open(self, request: dict, seconds: float, **settings) -> wire.Peer:
-        """Start one exercise; the Peer to ask its answer with. Call `done` afterwards."""
+    def open(self, request: dict, seconds: float, computing: int, **settings) -> wire.Peer:
+        """Start one exercise; the Peer to ask its answer with. Call `done` afterwards.
+
+        Args:
+            seconds: until the line breaks; computing: of processor time, after which the exercise is ended.
+        """
         mine, theirs = socket.socketpair()
         folder = "/tmp" if works() else str(self.folder)
-        self.tell(request | {"seconds": seconds, "limits": LIMITS, "folder": folder}, theirs)
-        theirs.close()
-        return wire.Peer(mine, seconds, **settings)
+        self.spent = taken(self.process.pid)[2]
+        self.allowed = self.spent + 2 * computing  # for what has escaped the limit of a single process
+        limits = LIMITS | {"RLIMIT_CPU": computing}
+        with theirs:
+            self.tell(request | {"seconds": seconds, "limits": limits, "folder": folder}, theirs)
+        return wire.Peer(mine, seconds, spoils=True, **settings)
 
     def done(self, peer: wire.Peer) -> bool:
         """End the exercise; False when the sandbox has to be started anew."""
         peer.line.close()
         try:
             self.tell({"stop": True})
-            self.hear(b"next.", 10)
-            return True
+            word = self.hear(10)
         except OSError:
             return False
+        self.allowed = float("inf")
+        if word == b"late." and peer.broken:
+            peer.broken = LATE
+        return word in (b"next.", b"late.")
+
+
+def taken(pid: int) -> tuple[int, int, float]:
+    """(bytes held, processes, seconds of processor time) of all that runs below a process."""
+    held = count = 0
+    seconds = 0.0
+    try:
+        inside = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        inside = []
+    for process in inside:
+        try:
+            held, count, seconds = held + own_memory(process), count + 1, seconds + sum(process.cpu_times()[:4])
+        except psutil.Error:  # it has ended meanwhile
+            continue
+    return held, count, seconds
 
 
 def own_memory(process: psutil.Process) -> int:
-    """Bytes a process holds and does not share; a fork shares most of torch with the process it came from."""
-    held = process.memory_info()
-    return max(0, held.rss - held.shared)
+    """Bytes a process holds besides the files it has mapped; shared memory counts."""
+    try:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    except OSError:
+        return process.memory_info().rss
+    parts = dict(line.split(":", 1) for line in lines)
+    return 1024 * sum(int(parts.get(name, "0 kB").split()[0]) for name in ("RssAnon", "RssShmem"))

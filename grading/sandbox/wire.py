@@ -3,6 +3,7 @@
 Numbers, text, lists, tuples, dicts, tensors, arrays and PIL images travel by value; anything else stays where it is,
 and the other side gets a Remote that can be called, indexed and measured. Gradients flow through a call: backward asks
 the other side. Both the judge and the sandboxed process use this file; each may answer calls while it waits for one.
+Whatever the other side sends is measured before it is believed: sizes, shapes, and how much in all.
 """
 
 import json
@@ -14,7 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-LARGEST = 1 << 28  # bytes of one message
+LARGEST, HEAD, TOTAL = 1 << 26, 1 << 23, 1 << 30  # bytes of one message, of its JSON part, of all that comes
+TIME_IS_UP = "time ran out"
+REMOTES = 10_000  # objects of the other side that one line may name
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
     torch.uint8, torch.bool,
@@ -85,12 +88,17 @@ class Peer:
         serve: {name: function(message) -> value} for what the other side may ask besides its calls.
         catches: what a called function may raise without ending the line.
         error: (kind, text, notyet) -> the exception to raise for one of the other side.
+        spoils: an input that the other side changed in place is spoilt here, instead of taking the values it sends:
+            what is compared with it afterwards then fails, and is never compared with numbers of the other's choice.
     """
 
-    def __init__(self, line, seconds: float, serve: dict | None = None, catches=Exception, error=RemoteError):
+    def __init__(
+        self, line, seconds: float, serve: dict | None = None, catches=Exception, error=RemoteError, spoils=False
+    ):
         self.line, self.until, self.serve = line, time.monotonic() + seconds, serve or {}
-        self.catches, self.error = catches, error
+        self.catches, self.error, self.spoils = catches, error, spoils
         self.own, self.graphs = {}, {}
+        self.taken, self.remotes = 0, 0  # bytes and objects of the other side so far
         self.broken = ""  # why the line broke, once it has
 
     # Messages
@@ -109,8 +117,9 @@ class Peer:
         try:
             size, count = struct.unpack("<QI", self.exactly(12))
             sizes = struct.unpack(f"<{count}Q", self.exactly(8 * count)) if count < 10_000 else (LARGEST,)
-            if size + sum(sizes) > LARGEST:
-                raise Broken(self, "a message too large")
+            self.taken += size + sum(sizes)
+            if size > HEAD or size + sum(sizes) > LARGEST or self.taken > TOTAL:
+                raise Broken(self, "it sent more than any answer needs")
             head = json.loads(self.exactly(size))
             return self.whole(head, [self.exactly(each) for each in sizes])
         except Broken:
@@ -125,7 +134,7 @@ class Peer:
             try:
                 got = self.line.recv_into(memoryview(taken)[view:])
             except TimeoutError:
-                raise Broken(self, "time ran out") from None
+                raise Broken(self, TIME_IS_UP) from None
             except OSError as problem:
                 raise Broken(self, str(problem)) from None
             if got == 0:
@@ -140,7 +149,7 @@ class Peer:
         more = lambda part: self.plain(part, buffers)  # noqa: E731
         if value is None or isinstance(value, bool | int | float | str) and not isinstance(value, np.generic):
             return value
-        if isinstance(value, list):
+        if type(value) is list:
             return [more(part) for part in value]
         if isinstance(value, tuple):
             return {"(": [more(part) for part in value]}
@@ -169,6 +178,8 @@ class Peer:
         """The inverse of `plain`; raises whatever it likes for nonsense."""
         if isinstance(value, list):
             return [self.whole(part, buffers) for part in value]
+        if isinstance(value, str):
+            return value.encode("utf-8", "replace").decode()  # half a surrogate pair could not be written to a file
         if not isinstance(value, dict):
             return value
         ((kind, parts),) = value.items()
@@ -178,20 +189,30 @@ class Peer:
             return {self.whole(key, buffers): self.whole(part, buffers) for key, part in parts}
         if kind == "t":
             place, dtype, shape, gradient = parts
-            if not buffers[place]:
-                return torch.empty(shape, dtype=DTYPES[dtype]).requires_grad_(gradient)
-            tensor = torch.frombuffer(buffers[place], dtype=DTYPES[dtype]).reshape(shape)
+            dtype, data = DTYPES[dtype], buffers[place]
+            read_as = torch.uint8 if dtype == torch.bool else dtype
+            tensor = torch.frombuffer(data, dtype=read_as) if data else torch.empty(0, dtype=read_as)
+            tensor = (tensor != 0 if dtype == torch.bool else tensor).reshape(shape)
             return tensor.requires_grad_() if gradient else tensor
         if kind == "a":
             place, dtype, shape, turned, scalar = parts
-            array = np.flip(np.frombuffer(buffers[place], dtype=np.dtype(dtype)).reshape(shape), turned)
+            dtype = np.dtype(dtype)
+            if dtype.kind not in "fiub" or dtype.names:
+                raise TypeError(dtype)
+            array = np.frombuffer(buffers[place], dtype=np.uint8 if dtype.kind == "b" else dtype)
+            array = np.flip((array != 0 if dtype.kind == "b" else array).reshape(shape), turned)
             return array[()] if scalar else array
         if kind == "p":
-            place, mode, size = parts
-            return Image.frombytes(mode, tuple(size), bytes(buffers[place]))
+            place, mode, (width, height) = parts
+            if not 0 < width * height <= 8 * len(buffers[place]):
+                raise ValueError(width, height)
+            return Image.frombytes(mode, (width, height), bytes(buffers[place]))
         if kind == "mine":
             return self.own[parts]
-        return remote(self, parts[0], str(parts[1]), parts[2])  # kind "yours"
+        self.remotes += 1
+        if self.remotes > REMOTES:
+            raise Broken(self, "it named more objects than any answer needs")
+        return remote(self, parts[0], str(parts[1])[:40], list(parts[2]))  # kind "yours"
 
     # Calls
 
@@ -221,7 +242,8 @@ class Peer:
             changed = reply["changed"]
             with torch.no_grad():
                 for place, now in changed.items():
-                    put((*values, *named.values())[place], now)
+                    here = (*values, *named.values())[place]
+                    spoil(here) if self.spoils else put(here, now)
             return reply
 
         if not leaves:
@@ -283,13 +305,6 @@ class Sender:
         return self.send(inputs)
 
 
-class Slot:
-    """The place of a tensor in a value."""
-
-    def __init__(self, place: int):
-        self.place = place
-
-
 def lift(value, tensors: list[Tensor]):
     """The value with its tensors taken out, {"slot": place} in their stead."""
     if isinstance(value, Tensor):
@@ -329,3 +344,11 @@ def put(here, now) -> None:
         here.copy_(now)
     elif isinstance(here, np.ndarray) and isinstance(now, np.ndarray) and here.shape == now.shape:
         here[...] = now
+
+
+def spoil(here) -> None:
+    """Make every entry of a tensor or array another than it was."""
+    if isinstance(here, Tensor):
+        here.fill_(float("nan")) if here.is_floating_point() else here.copy_(~here)
+    elif isinstance(here, np.ndarray):
+        here[...] = float("nan") if here.dtype.kind == "f" else ~here

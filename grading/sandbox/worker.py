@@ -1,17 +1,17 @@
 """The process inside the sandbox: it runs strangers' cells, one fork an exercise, and answers the judge's questions.
 
-It is started with two file descriptors' worth of line: a control socket on descriptor 0. Over it come the sources of
-`helpers` (they never lie in a file here) and then, for each exercise, a request and a fresh socket of its own. The fork
-that serves it keeps only that socket, so no answer can speak for another one, or after its time.
+It is started with the number of a descriptor: a control socket. Over it come the sources of `helpers` (they never lie in
+a file here) and then, for each exercise, a request and a fresh socket of its own. The fork that serves it keeps only that
+socket, so no answer can speak for another one, or after its time; what it wrote to files goes when it ends.
 """
 
 import ctypes
 import importlib.abc
 import importlib.machinery
 import json
-import linecache
 import os
 import resource
+import shutil
 import signal
 import socket
 import struct
@@ -57,9 +57,10 @@ def receive(line: socket.socket) -> tuple[dict | None, list[int]]:
     return json.loads(text), sockets
 
 
-def main() -> None:
+def main(descriptor: int) -> None:
     ctypes.CDLL(None).prctl(4, 0)  # PR_SET_DUMPABLE: no process in here may look into this one or its forks
-    line, memory = socket.socket(fileno=0), Memory()
+    line, memory = socket.socket(fileno=descriptor), Memory()
+    line.set_inheritable(False)
     sys.meta_path.insert(0, memory)
     start, _ = receive(line)
     memory.sources = start["sources"]
@@ -81,21 +82,40 @@ def main() -> None:
                 os._exit(0)
         os.close(sockets[0])
         receive(line)  # the judge has heard enough
-        end(child, everybody=start["sandboxed"])
-        line.sendall(b"next.")
+        late = end(child, everybody=start["sandboxed"]) >= request["limits"]["RLIMIT_CPU"]
+        if start["sandboxed"]:
+            clear("/tmp"), clear("/dev/shm")
+        line.sendall(b"late." if late else b"next.")
 
 
-def end(child: int, everybody: bool) -> None:
-    """Kill the fork and what it left running: in the sandbox all but this process and pid 1, else its group."""
+def end(child: int, everybody: bool) -> float:
+    """Kill the fork and what it left running: in the sandbox all but this process and pid 1, else its group.
+
+    Returns the fork's seconds of processor time.
+    """
     try:
         os.kill(-1, signal.SIGKILL) if everybody else os.killpg(child, signal.SIGKILL)
     except ProcessLookupError:
         pass
+    seconds = 0.0
     while True:
         try:
-            os.waitpid(-1, 0)
+            ended, _, usage = os.wait4(-1, 0)
         except ChildProcessError:
-            return
+            return seconds
+        seconds = usage.ru_utime + usage.ru_stime if ended == child else seconds
+
+
+def clear(folder: str) -> None:
+    """Remove all files below a folder: an answer leaves nothing behind for the next one."""
+    for entry in os.scandir(folder):
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.unlink(entry.path)
+        except OSError:  # a file system of its own, read-only
+            continue
 
 
 def serve(request: dict, descriptor: int, memory: Memory) -> None:
@@ -159,8 +179,8 @@ def forbid(names: dict[str, str], NotYet) -> None:
         if original is None:
             continue
 
-        def refuse(*_, name=name, module=module, **__):
-            raise NotYet(f"this calls the course's own answer, {module}.{name}; write your own.")
+        def refuse(*_, name=name, module=module, error=NotYet, **__):
+            raise error(f"this calls the course's own answer, {module}.{name}; write your own.")
 
         stand_in = type(name, (), {"__new__": refuse}) if isinstance(original, type) else refuse
         stand_in.__name__ = name
@@ -177,33 +197,43 @@ class TooLong(Exception):
 def run_cells(request: dict) -> dict:
     """A notebook's namespace after the setup, the student's own definitions and the answers that this one needs.
 
-    Statements of the setup and the student's own cells run one by one, each for a few seconds at most, and may fail;
-    of these, bare calls and loops are left out: they show things. A failing answer is kept in its place as an exception.
+    Statements run one by one and may fail. Of the setup and the student's own cells, bare calls and loops are left out:
+    they show things. In the cells of answers they get some seconds. An answer that did not come to be is kept in its
+    place as an exception.
     """
+    from grader.cells import all_statements, statements
+
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     namespace = module.__dict__
-
-    def late(*_):
-        raise TooLong
-
-    from grader.cells import statements
-
     signal.signal(signal.SIGALRM, late)
-    for place, source in enumerate(request["around"]):
-        for text in statements(source, f"<cell {place}>"):
-            signal.setitimer(signal.ITIMER_REAL, 3)
-            try:
-                exec(text, namespace)
-            except Exception:
-                pass
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+    left = [text for place, source in enumerate(request["around"]) for text in statements(source, f"<cell {place}>")]
+    left = [text for text in left if isinstance(run(text, namespace), NameError)]  # it may need an answer
     for place, (name, source) in enumerate(request["answers"]):
-        where = f"<answer {place}>"
-        linecache.cache[where] = (len(source), None, source.splitlines(True), where)
+        namespace.pop(name, None)
         try:
-            exec(compile(source, where, "exec"), namespace)
+            texts = all_statements(source, f"<answer {place}>")
         except BaseException as problem:
             namespace[name] = problem
+            continue
+        problems = [run(text, namespace, seconds=5 if shows else 0) for text, shows in texts]
+        if name not in namespace:
+            namespace[name] = next((problem for problem in problems if problem), None)
+        left = [text for text in left if isinstance(run(text, namespace), NameError)]
     return namespace
+
+
+def late(*_):
+    raise TooLong
+
+
+def run(text, namespace: dict, seconds: float = 3) -> BaseException | None:
+    """Execute a statement, for some seconds at most unless 0; what it raised."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        exec(text, namespace)
+    except BaseException as problem:
+        return problem
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return None

@@ -423,8 +423,8 @@ checks.check_two_view_dataset(TwoViewDataset)
 # %% hidden="two_view_dataset" points=0.5
 pictures = torch.arange(6, dtype=torch.uint8)[:, None, None, None].expand(6, 3, 5, 7).contiguous()
 x_a, x_b = next(iter(torch.utils.data.DataLoader(TwoViewDataset(pictures, lambda picture: picture + 0), batch_size=6)))
-assert torch.allclose(x_a, pictures / 255), checks.why(TwoViewDataset, "x_a[i] should come from image i.")
-assert torch.allclose(x_b, pictures / 255), checks.why(TwoViewDataset, "x_b[i] should come from image i.")
+assert torch.allclose(x_a.float(), pictures / 255), checks.why(TwoViewDataset, "x_a[i] should come from image i.")
+assert torch.allclose(x_b.float(), pictures / 255), checks.why(TwoViewDataset, "x_b[i] should come from image i.")
 checks.check_two_view_dataset(TwoViewDataset, seed=104)
 
 # %%

@@ -94,7 +94,7 @@ z = ProjectionHead(12, 24, 5)(torch.ones(3, 12))
 assert torch.is_tensor(z) and z.shape == (3, 5), checks.why(
     ProjectionHead, "Three h of 12 numbers give z of shape (3, 5)."
 )
-assert ProjectionHead(12, 24)(torch.ones(1, 12)).shape == (1, 128), checks.why(
+assert ProjectionHead(12, 24)(torch.ones(2, 12)).shape == (2, 128), checks.why(
     ProjectionHead, "Unless told otherwise, z has 128 numbers."
 )
 checks.check_projection_head(ProjectionHead)
@@ -417,7 +417,7 @@ classifier.train()
 assert classifier(torch.rand(4, 3, 16, 16)).shape == (4, 7), checks.why(
     linear_classifier, "Four images and seven classes give logits of shape (4, 7)."
 )
-assert torch.equal(first_running_mean(classifier), means), checks.why(
+assert torch.equal(first_running_mean(f), means), checks.why(
     linear_classifier, "A run in train mode moved the encoder's batch-norm statistics."
 )
 checks.check_linear_classifier(linear_classifier)

@@ -552,7 +552,7 @@ checks.try_it(show_answer)
 with checks.explained(clinic):
     answer = clinic()
     assert isinstance(answer, dict), "the answer should be a dict, letter: cause"
-    assert sorted(answer) == list("ABCDEF"), f"the six letters should be A to F, not {sorted(answer)}"
+    assert sorted(map(str.upper, answer)) == list("ABCDEF"), f"the six letters should be A to F, not {sorted(answer)}"
 checks.check_clinic(clinic)
 
 # %% hidden="clinic" points=1

@@ -361,7 +361,7 @@ class Sleeping(nn.Module):
 
 
 def asleep_at_each_run(model, num_classes):
-    return Sleeping(model.encoder, model.head[0].in_features, num_classes)
+    return Sleeping(model.encoder, next(model.head.parameters()).shape[1], num_classes)
 
 
 def with_a_lazy_layer(model, num_classes):
@@ -389,7 +389,7 @@ class Classifier(nn.Module):
     def __init__(self, model, num_classes):
         super().__init__()
         self.encoder = copy.deepcopy(model.encoder)
-        self.linear = nn.Linear(model.head.in_dim, num_classes)
+        self.linear = nn.Linear(next(model.head.parameters()).shape[1], num_classes)
         self.encoder.requires_grad_(False)
         self.train()
 
@@ -458,7 +458,7 @@ class Normalising(Classifier):
 class TwoLayers(Classifier):
     def __init__(self, model, num_classes):
         super().__init__(model, num_classes)
-        self.linear = nn.Sequential(nn.Linear(model.head.in_dim, 30), nn.ReLU(), nn.Linear(30, num_classes))
+        self.linear = nn.Sequential(nn.Linear(next(model.head.parameters()).shape[1], 30), nn.ReLU(), nn.Linear(30, num_classes))
 
 
 class FreshEncoder(Classifier):
@@ -496,7 +496,7 @@ def measured_in_train_mode(model, num_classes):
 
 
 def plain_sequence(model, num_classes):
-    return nn.Sequential(model.encoder.requires_grad_(False).eval(), nn.Linear(model.head.in_dim, num_classes))
+    return nn.Sequential(model.encoder.requires_grad_(False).eval(), nn.Linear(next(model.head.parameters()).shape[1], num_classes))
 
 
 def no_return(model, num_classes):
@@ -521,7 +521,7 @@ WRONG_CLASSIFIERS = {
     ),
     "calls the reference's inside": (
         lambda model, num_classes: projection_head.LinearClassifier(
-            model.encoder, nn.Linear(model.head.in_dim, num_classes)
+            model.encoder, nn.Linear(next(model.head.parameters()).shape[1], num_classes)
         ),
         "course's own answer",
     ),
