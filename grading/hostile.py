@@ -745,15 +745,16 @@ def make_class(folder: Path, cases: list[Case], port: int) -> dict[str, Case]:
 
 def snapshot(*folders: Path) -> dict[str, str]:
     """{path: what is in it} of all files below these folders; of installed packages the sizes and times."""
-    seen = {}
-    for folder in folders:
-        for here, inside, names in os.walk(folder):
-            inside[:] = [name for name in inside if name not in (".git", "__pycache__", ".ruff_cache", ".pytest_cache")]
-            for name in names:
-                path = Path(here, name)
-                with contextlib.suppress(OSError):
-                    stat = path.lstat()
-                    seen[str(path)] = f"{stat.st_size} {stat.st_mtime_ns}" if ".venv" in path.parts else digest(path)
+    seen, left = {}, list(folders)
+    while left:
+        with os.scandir(left.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    left += [] if entry.name in (".git", "__pycache__", ".ruff_cache", ".pytest_cache") else [entry.path]
+                    continue
+                stat = entry.stat(follow_symlinks=False)
+                light = "/.venv/" in entry.path
+                seen[entry.path] = f"{stat.st_size} {stat.st_mtime_ns}" if light else digest(Path(entry.path))
     return seen
 
 
@@ -792,7 +793,7 @@ def surroundings(home: Path) -> dict[str, str]:
     """The environment of a run: another home, and a place of its own for temporary files."""
     for place in (home / "home", home / "tmp"):
         place.mkdir(exist_ok=True)
-    return os.environ | {"HOME": str(home / "home"), "TMPDIR": str(home / "tmp")}
+    return os.environ | {"HOME": str(home / "home"), "TMPDIR": str(home / "tmp"), "MPLCONFIGDIR": str(home / "mpl")}
 
 
 @contextlib.contextmanager
@@ -824,7 +825,7 @@ def run_cases(cases: list[Case], jobs: int | None = None) -> dict:
         changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
         changed += [f"a call from {caller}" for caller in callers]
         changed += [str(path) for path in folder.iterdir() if path.name not in KNOWN]
-        changed += [f".work/tmp/{path.name}" for path in (folder / ".work/tmp").iterdir()]
+        changed += [f".work/tmp/{path.name}" for path in (folder / ".work/tmp").glob("*")]
         changed += [f"process {process.pid}" for process in left_over(folder)]
         rows = rows_of(folder) if (folder / "grades.csv").exists() else {}
         finished = "Traceback" not in run.stderr and all(points(rows.get(name)) == 5 for name in (FIRST, LAST))
