@@ -360,6 +360,38 @@ class Liar(float):
     __lt__ = __le__ = __eq__ = __gt__ = __ge__ = lambda self, *_: True
     __hash__ = None
 """
+INSIDE = f"""from grader import wire
+sent, cells = wire.Peer.answer, []
+
+
+def answer(self, message):  # the course's cells are asked for in here; the right values are not known here
+    if message["do"] != "cell":
+        return sent(self, message)
+    cells.append(message["source"])
+    if len(cells) == 1:
+        return self.send({{"done": ""}})
+    open("/tmp/loot", "w").write("{FOUND}: " + cells[1])
+    self.send({{"error": ["NotYet", "{FOUND}: " + cells[1], True]}})
+
+
+wire.Peer.answer = answer
+
+
+class SimCLR(nn.Module):
+    def __init__(self, encoder, head):
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, x):
+        h = self.encoder(x).detach()
+        return h, self.head(h)
+"""
+LOOT = """import glob
+
+
+def linear_classifier(model, num_classes):
+    raise NotYet(" ".join(open(place).read() for place in glob.glob("/tmp/loot*")))
+"""
 ANSWERS = {  # name: (notebook, answers, points); each attack stands in the first one
     "lying_number": (LOSSES, {"chance_loss": LIAR + "def chance_loss(n):\n    return Liar(0)", "positive_index": "right"}, 3),
     "calls_the_reference": (
@@ -396,15 +428,7 @@ ANSWERS = {  # name: (notebook, answers, points); each attack stands in the firs
                              "'slope': torch.zeros(1)}\n    wire.Peer.answer = lambda self, message: self.send({'done': ''})\n"
                              "    return resnet", "feature_map_sizes": "right"}, 3,
     ),
-    "patched_inside": (  # what is asked inside is answered by the answer; the right values are not known there
-        "03_projection_head",
-        {"simclr": "from grader import wire\nsent = wire.Peer.answer\n"
-                   "wire.Peer.answer = lambda self, message: self.send({'done': ''}) if message['do'] == 'cell' else sent(self, message)\n"
-                   "class SimCLR(nn.Module):\n    def __init__(self, encoder, head):\n        super().__init__()\n"
-                   "        self.encoder, self.head = encoder, head\n"
-                   "    def forward(self, x):\n        h = self.encoder(x).detach()\n        return h, self.head(h)",
-         "projection_head": "right"}, 5,
-    ),
+    "patched_inside": ("03_projection_head", {"simclr": INSIDE, "linear_classifier": LOOT, "projection_head": "right"}, 5),
     "clinic_key": (
         "05_training",
         {"clinic": "def clinic():\n    import itertools, json\n    from helpers import training, data\n"
