@@ -46,7 +46,7 @@ bank: setup
 
 ## make hostile    grade a class that attacks the grader, and kill the grader; write data/results/hostile.json
 hostile: setup
-	@python -m grading.hostile
+	@python -m grading.hostile && python -m grading.hostile --kills 20
 
 ## make timings    run every notebook, write wall time and peak memory to data/results/timings.json
 timings: setup

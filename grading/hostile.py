@@ -360,6 +360,38 @@ class Liar(float):
     __lt__ = __le__ = __eq__ = __gt__ = __ge__ = lambda self, *_: True
     __hash__ = None
 """
+INSIDE = f"""from grader import wire
+sent, cells = wire.Peer.answer, []
+
+
+def answer(self, message):  # the course's cells are asked for in here; the right values are not known here
+    if message["do"] != "cell":
+        return sent(self, message)
+    cells.append(message["source"])
+    if len(cells) == 1:
+        return self.send({{"done": ""}})
+    open("/tmp/loot", "w").write("{FOUND}: " + cells[1])
+    self.send({{"error": ["NotYet", "{FOUND}: " + cells[1], True]}})
+
+
+wire.Peer.answer = answer
+
+
+class SimCLR(nn.Module):
+    def __init__(self, encoder, head):
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, x):
+        h = self.encoder(x).detach()
+        return h, self.head(h)
+"""
+LOOT = """import glob
+
+
+def linear_classifier(model, num_classes):
+    raise NotYet(" ".join(open(place).read() for place in glob.glob("/tmp/loot*")))
+"""
 ANSWERS = {  # name: (notebook, answers, points); each attack stands in the first one
     "lying_number": (LOSSES, {"chance_loss": LIAR + "def chance_loss(n):\n    return Liar(0)", "positive_index": "right"}, 3),
     "calls_the_reference": (
@@ -396,15 +428,7 @@ ANSWERS = {  # name: (notebook, answers, points); each attack stands in the firs
                              "'slope': torch.zeros(1)}\n    wire.Peer.answer = lambda self, message: self.send({'done': ''})\n"
                              "    return resnet", "feature_map_sizes": "right"}, 3,
     ),
-    "patched_inside": (  # what is asked inside is answered by the answer; the right values are not known there
-        "03_projection_head",
-        {"simclr": "from grader import wire\nsent = wire.Peer.answer\n"
-                   "wire.Peer.answer = lambda self, message: self.send({'done': ''}) if message['do'] == 'cell' else sent(self, message)\n"
-                   "class SimCLR(nn.Module):\n    def __init__(self, encoder, head):\n        super().__init__()\n"
-                   "        self.encoder, self.head = encoder, head\n"
-                   "    def forward(self, x):\n        h = self.encoder(x).detach()\n        return h, self.head(h)",
-         "projection_head": "right"}, 5,
-    ),
+    "patched_inside": ("03_projection_head", {"simclr": INSIDE, "linear_classifier": LOOT, "projection_head": "right"}, 5),
     "clinic_key": (
         "05_training",
         {"clinic": "def clinic():\n    import itertools, json\n    from helpers import training, data\n"
@@ -745,15 +769,16 @@ def make_class(folder: Path, cases: list[Case], port: int) -> dict[str, Case]:
 
 def snapshot(*folders: Path) -> dict[str, str]:
     """{path: what is in it} of all files below these folders; of installed packages the sizes and times."""
-    seen = {}
-    for folder in folders:
-        for here, inside, names in os.walk(folder):
-            inside[:] = [name for name in inside if name not in (".git", "__pycache__", ".ruff_cache", ".pytest_cache")]
-            for name in names:
-                path = Path(here, name)
-                with contextlib.suppress(OSError):
-                    stat = path.lstat()
-                    seen[str(path)] = f"{stat.st_size} {stat.st_mtime_ns}" if ".venv" in path.parts else digest(path)
+    seen, left = {}, list(folders)
+    while left:
+        with os.scandir(left.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    left += [] if entry.name in (".git", "__pycache__", ".ruff_cache", ".pytest_cache") else [entry.path]
+                    continue
+                stat = entry.stat(follow_symlinks=False)
+                light = "/.venv/" in entry.path
+                seen[entry.path] = f"{stat.st_size} {stat.st_mtime_ns}" if light else digest(Path(entry.path))
     return seen
 
 
@@ -792,7 +817,7 @@ def surroundings(home: Path) -> dict[str, str]:
     """The environment of a run: another home, and a place of its own for temporary files."""
     for place in (home / "home", home / "tmp"):
         place.mkdir(exist_ok=True)
-    return os.environ | {"HOME": str(home / "home"), "TMPDIR": str(home / "tmp")}
+    return os.environ | {"HOME": str(home / "home"), "TMPDIR": str(home / "tmp"), "MPLCONFIGDIR": str(home / "mpl")}
 
 
 @contextlib.contextmanager
@@ -824,7 +849,7 @@ def run_cases(cases: list[Case], jobs: int | None = None) -> dict:
         changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
         changed += [f"a call from {caller}" for caller in callers]
         changed += [str(path) for path in folder.iterdir() if path.name not in KNOWN]
-        changed += [f".work/tmp/{path.name}" for path in (folder / ".work/tmp").iterdir()]
+        changed += [f".work/tmp/{path.name}" for path in (folder / ".work/tmp").glob("*")]
         changed += [f"process {process.pid}" for process in left_over(folder)]
         rows = rows_of(folder) if (folder / "grades.csv").exists() else {}
         finished = "Traceback" not in run.stderr and all(points(rows.get(name)) == 5 for name in (FIRST, LAST))

@@ -227,10 +227,9 @@ class Judge:
             self.sandbox = start.Sandbox(sources(False), clinic(False))
         own = answers[exercise.name]
         others = {source: name for name, source in answers.items() if name != exercise.name}
-        theirs = [(others[source], source) for source in behind(own, list(others))]
-        theirs_too = "\n".join([own, *[source for _, source in theirs]])
-        around = behind(theirs_too, pieces(around))
-        text = "\n".join([exercise.check, exercise.hidden, theirs_too, *around])
+        needed = behind(own, [*others, *pieces(around)])
+        theirs, around = [(others[each], each) for each in needed if each in others], [each for each in needed if each not in others]
+        text = "\n".join([exercise.check, exercise.hidden, own, *needed])
         request = {
             "name": exercise.object, "around": [exercise.setup, *behind(text, list(exercise.plain)), *around],
             "answers": [*theirs, (exercise.object, own)],

@@ -171,7 +171,7 @@ class Peer:
         if isinstance(value, Remote) and value._peer is self:
             return {"mine": value._number}
         self.own[id(value)] = value
-        methods = [method for method in METHODS if hasattr(type(value), method)]
+        methods = [method for method in METHODS if any(method in vars(kind) for kind in type(value).__mro__)]
         return {"yours": [id(value), type(value).__name__[:40], methods]}
 
     def whole(self, value, buffers: list[bytearray]):

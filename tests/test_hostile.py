@@ -1,0 +1,37 @@
+"""The fastest of the hostile submissions, through the real command in one class; `make hostile` runs them all."""
+
+import pytest
+
+from grading import hostile
+from grading.sandbox import start
+
+FAST = (
+    "exit", "kill_the_parent", "write_outside", "look_into_processes", "patched_torch", "frames", "raw_depth", "lying_number",
+    "memorised", "tests_edited", "modules_shipped", "links", "half_letters", "name_bytes", "honest_own_cells", "honest_noise",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def attacked():
+    if not start.works():
+        pytest.skip("bubblewrap does not work here")
+    return hostile.run_cases([case for case in hostile.CASES if case.name in FAST])
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("name", FAST)
+def test_nobody_gets_more_or_less_than_the_answers_are_worth(attacked, name):
+    case = next(case for case in attacked["cases"] if case["name"] == name)
+    assert case["got"] == case["expected"], case["note"]
+    assert not case["touched_outside"]
+
+
+@pytest.mark.notebook
+def test_the_whole_class_is_graded_and_nothing_else_is_touched(attacked):
+    assert attacked["batch_finished"] and attacked["one_row_each"]
+    assert not attacked["touched_outside"]
+
+
+def test_the_case_names_are_unique():
+    names = [case.name for case in hostile.CASES]
+    assert len(names) == len(set(names)) > 45
