@@ -28,7 +28,13 @@ from grading.sandbox import wire
 HERE, ROOT = Path(__file__).parent, Path(__file__).parent.parent.parent
 MIB = 2**20
 MEMORY, PROCESSES, DISK = 2500 * MIB, 60, 200 * MIB  # all processes of one sandbox together
-LIMITS = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 64 * MIB, "RLIMIT_NOFILE": 256, "RLIMIT_AS": 12_000 * MIB, "RLIMIT_NPROC": 2000}
+LIMITS = {
+    "RLIMIT_CORE": 0,
+    "RLIMIT_FSIZE": 64 * MIB,
+    "RLIMIT_NOFILE": 256,
+    "RLIMIT_AS": 12_000 * MIB,
+    "RLIMIT_NPROC": 2000,
+}
 REFUSED = {  # system calls: their numbers on x86-64 and on arm64
     "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180), "memfd_create": (319, 279),
     "memfd_secret": (447, 447), "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
@@ -36,7 +42,10 @@ REFUSED = {  # system calls: their numbers on x86-64 and on arm64
     "open_tree": (428, 428), "unshare": (272, 97), "setns": (308, 268), "add_key": (248, 217), "request_key": (249, 218),
     "keyctl": (250, 219), "bpf": (321, 280), "userfaultfd": (323, 282), "perf_event_open": (298, 241), "io_uring_setup": (425, 425),
 }  # fmt: skip
-MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # which of those numbers, and the kernel's name for it
+MACHINES = {
+    "x86_64": (0, 0xC000003E),
+    "aarch64": (1, 0xC00000B7),
+}  # which of those numbers, and the kernel's name for it
 LATE = "it computed for too long"
 IMPORTS = (
     "torch", "torchvision", "torchvision.transforms.v2", "PIL.Image", "numpy", "matplotlib.figure", "sklearn.linear_model",
@@ -96,7 +105,9 @@ def bubblewrap(filter_from: int | None) -> list[str]:
             command += ["--symlink", str(Path(place).readlink()), place]
         elif Path(place).exists():
             command += ["--ro-bind", place, place]
-    for place in sorted({sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parent.parent)}):
+    for place in sorted(
+        {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parent.parent)}
+    ):
         if not place.startswith("/usr") and place != "/":
             command += ["--ro-bind", place, place]
     return command
@@ -124,7 +135,16 @@ class Sandbox:
         with rules() as descriptor, theirs:
             command = []
             if works():
-                command = [*bubblewrap(descriptor), "--ro-bind", str(self.folder), "/course", "--remount-ro", "/", "--chdir", "/tmp"]
+                command = [
+                    *bubblewrap(descriptor),
+                    "--ro-bind",
+                    str(self.folder),
+                    "/course",
+                    "--remount-ro",
+                    "/",
+                    "--chdir",
+                    "/tmp",
+                ]
                 command += [part for name, value in settings.items() for part in ("--setenv", name, value)]
             self.process = subprocess.Popen(
                 [*command, sys.executable, "-B", "-c", PROGRAM, str(theirs.fileno())],
