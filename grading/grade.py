@@ -265,7 +265,7 @@ def grade_one(folder: Path, student: str, place: Path, version: str, due: dateti
             nbformat.write(scored, path)
         HERE["judge"].next_student()
         earned = nbgrader_scores(root, submission.notes) if submission.notebooks else {}
-        stopped = {name: why for name, parts in said.items() for why in parts.values() if (why or "").startswith("it was stopped")}
+        stopped = {name: why for name, parts in said.items() for why in parts.values() if why and why.startswith("it was stopped")}
         submission.notes += [f"{name}: {why}" for name, why in stopped.items()]
         row = {"student": intake.plain_text(student, NAME)} | {name: earned.get(name, 0.0) for name in POINTS}
         row |= {"total": sum(earned.values()), "of": sum(POINTS.values()), "note": "; ".join(submission.notes)}
@@ -288,8 +288,8 @@ def with_outputs(notebook: NotebookNode, said: dict) -> NotebookNode:
         suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
         if suffix:
             why = said[name.removesuffix(suffix)][suffix[1:]]
-            texts = {"ename": "NotYet", "evalue": why or "", "traceback": [f"Not yet: {why}"]}
-            cell.outputs = [nbformat.v4.new_output("error", **texts)] if why else []
+            texts = {"ename": "NotYet", "evalue": str(why), "traceback": [f"Not yet: {why}"]}
+            cell.outputs = [] if why is None else [nbformat.v4.new_output("error", **texts)]
     return notebook
 
 
