@@ -309,8 +309,8 @@ def with_outputs(notebook: NotebookNode, said: dict) -> NotebookNode:
         suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
         if suffix:
             why = said[name.removesuffix(suffix)][suffix[1:]]
-            texts = {"ename": "NotYet", "evalue": why or "", "traceback": [f"Not yet: {why}"]}
-            cell.outputs = [nbformat.v4.new_output("error", **texts)] if why else []
+            texts = {"ename": "NotYet", "evalue": str(why), "traceback": [f"Not yet: {why}"]}
+            cell.outputs = [] if why is None else [nbformat.v4.new_output("error", **texts)]
     return notebook
 
 

@@ -400,6 +400,9 @@ ANSWERS = {  # name: (notebook, answers, points); each attack stands in the firs
          "positive_index": "right"}, 3,
     ),
     "is_the_reference": (LOSSES, {"chance_loss": "from helpers.losses import chance_loss", "positive_index": "right"}, 3),
+    "empty_reason": (LOSSES, {"chance_loss": "def chance_loss(n):\n    raise NotYet('')", "positive_index": "right"}, 3),
+    "empty_assertion": ("02_encoder", {"small_image_stem": "def small_image_stem(resnet):\n    raise AssertionError('')",
+                                       "feature_map_sizes": "right"}, 3),
     "not_a_number": (
         LOSSES, {"nt_xent": "def nt_xent(z_a, z_b, temperature=0.5):\n    return (z_a * z_b).sum() * float('nan')",
                  "chance_loss": "right"}, 2,
@@ -926,13 +929,15 @@ def said(folder: Path, student: str, row: dict | None) -> str:
     return " ".join([json.dumps(row), *verdict])
 
 
-def left_over(folder: Path) -> list[psutil.Process]:
-    """Processes of a run that are still there."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        words = " ".join(process.info["cmdline"] or [])
-        if str(folder) in words or "two-views-course" in words and process.pid != os.getpid():
-            found.append(process)
+def left_over(folder: Path, seconds: float = 5) -> list[psutil.Process]:
+    """Processes of a run that are still there some seconds after it: its own, and sandboxes that it started."""
+    found, until = [], time.time() + seconds
+    while time.time() < until:
+        running = psutil.process_iter(["cmdline"])
+        found = [process for process in running if str(folder) in " ".join(process.info["cmdline"] or [])]
+        if not found:
+            break
+        time.sleep(0.2)
     return found
 
 
@@ -965,7 +970,6 @@ def run_kills(kills: int, seed: int = 0) -> dict:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(run.pid, signal.SIGKILL)
             run.wait()
-        time.sleep(1)
         alive = [" ".join(process.cmdline())[:100] for process in left_over(rough)]
         last = subprocess.run(command(rough), cwd=ROOT, env=environment, capture_output=True, text=True)
         equal = (calm / "grades.csv").read_bytes() == (rough / "grades.csv").read_bytes()
