@@ -96,8 +96,14 @@ def reachable(module: types.ModuleType, names: set[str]) -> set[str]:
             continue
         found.add(name)
         codes = [getattr(part, "__code__", None) for part in (value, *getattr(value, "__dict__", {}).values())]
-        left |= {each for code in codes if code for each in code.co_names if hasattr(module, each)}
+        left |= {each for code in codes if code for each in names_of(code) if hasattr(module, each)}
     return found
+
+
+def names_of(code: types.CodeType) -> set[str]:
+    """Global names and attributes in a function's code, that of functions inside it too."""
+    inner = [part for part in code.co_consts if isinstance(part, types.CodeType)]
+    return set(code.co_names).union(*map(names_of, inner))
 
 
 def parsed(source: str) -> ast.Module:
