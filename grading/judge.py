@@ -25,6 +25,7 @@ from grading.verdicts import VERDICTS
 from helpers import checks
 from helpers.checks.core import NotYet, snake_case
 from helpers.checks.own import SAME_JOB
+from helpers.course import PIECES
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 180  # of wall time for one exercise, many times what the slowest right answer takes
@@ -83,7 +84,8 @@ def to_forbid(exercise: str, module: str, called: str, given: set[str]) -> set[s
     """The reference answer, others that do its job, and what they are made of, save what the exercise hands out itself."""
     parts = importlib.import_module(module)
     whole = {called, *SAME_JOB.get(exercise, ())}
-    return (reachable(parts, whole) - reachable(parts, given - whole)) | whole
+    neighbours = {name for name, place in PIECES.items() if f"helpers.{place}" == module}  # `my` offers them
+    return (reachable(parts, whole) - reachable(parts, (given | neighbours) - whole)) | whole
 
 
 def reachable(module: types.ModuleType, names: set[str]) -> set[str]:

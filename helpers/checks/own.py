@@ -19,7 +19,7 @@ SAME_JOB = {  # exercise: what else in its module does all of it
     "simclr_transform": ("view",),
     "histogram_similarity": ("histogram_similarities", "color_histograms"),
     "linear_classifier": ("LinearClassifier",),
-    "nt_xent_loop": ("nt_xent",),
+    "nt_xent_loop": ("nt_xent", "sup_con"),
     "nt_xent": ("nt_xent_loop", "sup_con"),
     "knn_accuracy": ("knn_predict",),
 }
