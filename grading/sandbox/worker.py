@@ -58,11 +58,13 @@ def receive(line: socket.socket) -> tuple[dict | None, list[int]]:
 
 
 def main(descriptor: int) -> None:
-    ctypes.CDLL(None).prctl(4, 0)  # PR_SET_DUMPABLE: no process in here may look into this one or its forks
     line, memory = socket.socket(fileno=descriptor), Memory()
     line.set_inheritable(False)
     sys.meta_path.insert(0, memory)
     start, _ = receive(line)
+    if start["user"]:  # from root to a user that owns nothing
+        os.setgroups([]), os.setresgid(*[start["user"]] * 3), os.setresuid(*[start["user"]] * 3)
+    ctypes.CDLL(None).prctl(4, 0)  # PR_SET_DUMPABLE: no process in here may look into this one or its forks
     memory.sources = start["sources"]
     for name in start["import"]:
         __import__(name)
