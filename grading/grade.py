@@ -100,7 +100,9 @@ def grade(folder: Path, jobs: int, due: datetime | None) -> list[dict]:
     """Grade everybody under folder/submitted; writes grades.csv, feedback/ and summary.html, returns the rows."""
     hand_ins = students(folder / "submitted")
     if not hand_ins:
-        sys.exit(f"There is nobody to grade: put notebooks into {folder}/submitted/STUDENT/{ASSIGNMENT}/ and try again.")
+        sys.exit(
+            f"There is nobody to grade: put notebooks into {folder}/submitted/STUDENT/{ASSIGNMENT}/ and try again."
+        )
     work, secret = folder / ".work", secret_of(folder / ".work")
     (work / "graded").mkdir(exist_ok=True)
     version = course_version(secret, due)
@@ -111,7 +113,9 @@ def grade(folder: Path, jobs: int, due: datetime | None) -> list[dict]:
         tell_time(len(hand_ins), len(fresh), [record["seconds"] for record in known.values()], jobs)
         with tempfile.TemporaryDirectory(dir=work / "tmp") as template:
             release(Path(template))
-            grade_all(folder, {student: hand_ins[student] for student in fresh}, Path(template), secret, version, jobs, due)
+            grade_all(
+                folder, {student: hand_ins[student] for student in fresh}, Path(template), secret, version, jobs, due
+            )
     records = {student: recorded(work, student) for student in hand_ins}
     write_csv(folder / "grades.csv", [record["row"] for record in records.values()])
     pages.write_summary(folder / "summary.html", records, POINTS)
@@ -152,7 +156,9 @@ def key_of(place: Path, version: str) -> str:
     for path in [] if place.is_symlink() else intake.below(place):
         if path.is_file() and not path.is_symlink():
             stat = path.stat()
-            digest.update(f"{path.relative_to(place.parent)}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "replace"))
+            digest.update(
+                f"{path.relative_to(place.parent)}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "replace")
+            )
     return digest.hexdigest()
 
 
@@ -174,10 +180,14 @@ def tell_time(everybody: int, fresh: int, seconds: list[float], jobs: int) -> No
     each = statistics.median(seconds) if seconds else GUESS
     minutes = each * fresh / jobs / 60
     known = f", {everybody - fresh} as they were" if fresh < everybody else ""
-    print(f"{fresh} to grade{known}: about {each:.0f} s each, {jobs} at a time, so about {minutes:.0f} min.", flush=True)
+    print(
+        f"{fresh} to grade{known}: about {each:.0f} s each, {jobs} at a time, so about {minutes:.0f} min.", flush=True
+    )
 
 
-def grade_all(folder: Path, hand_ins: dict[str, Path], template: Path, secret: str, version: str, jobs: int, due) -> None:
+def grade_all(
+    folder: Path, hand_ins: dict[str, Path], template: Path, secret: str, version: str, jobs: int, due
+) -> None:
     """Grade these in parallel; who was at work when a worker died is graded again alone, and then marked."""
     left, suspects = dict(hand_ins), []
     with tqdm(total=len(left), unit="submission", disable=None) as bar:
@@ -211,7 +221,11 @@ def begun(folder: Path, student: str) -> Path:
 
 def give_up(folder: Path, student: str, problem: Exception) -> None:
     """A row without points, with a reason, for who could not be graded; the next run tries again."""
-    row = {"student": intake.plain_text(student, NAME)} | dict.fromkeys(POINTS, 0.0) | {"total": 0.0, "of": sum(POINTS.values())}
+    row = (
+        {"student": intake.plain_text(student, NAME)}
+        | dict.fromkeys(POINTS, 0.0)
+        | {"total": 0.0, "of": sum(POINTS.values())}
+    )
     note = f"could not be graded: {type(problem).__name__}: {intake.plain_text(str(problem), 200)}"
     (folder / "feedback" / student).mkdir(parents=True, exist_ok=True)
     keep(folder / ".work", student, {"key": "", "row": row | {"note": note}, "said": {}, "seconds": 0})
@@ -265,11 +279,18 @@ def grade_one(folder: Path, student: str, place: Path, version: str, due: dateti
             nbformat.write(scored, path)
         HERE["judge"].next_student()
         earned = nbgrader_scores(root, submission.notes) if submission.notebooks else {}
-        stopped = {name: why for name, parts in said.items() for why in parts.values() if why and why.startswith("it was stopped")}
+        stopped = {
+            name: why
+            for name, parts in said.items()
+            for why in parts.values()
+            if (why or "").startswith("it was stopped")
+        }
         submission.notes += [f"{name}: {why}" for name, why in stopped.items()]
         row = {"student": intake.plain_text(student, NAME)} | {name: earned.get(name, 0.0) for name in POINTS}
         row |= {"total": sum(earned.values()), "of": sum(POINTS.values()), "note": "; ".join(submission.notes)}
-        page = pages.student_page(row, said, pictures, POINTS, {stem: stem in submission.notebooks for stem in checks.POINTS})
+        page = pages.student_page(
+            row, said, pictures, POINTS, {stem: stem in submission.notebooks for stem in checks.POINTS}
+        )
         put_feedback(folder / "feedback" / student, root, page)
     begun(folder, student).unlink()
     keep(folder / ".work", student, {"key": key, "row": row, "said": said, "seconds": round(time.time() - began, 1)})
@@ -316,7 +337,9 @@ def nbgrader_scores(root: Path, notes: list[str]) -> dict[str, float]:
     with Gradebook(f"sqlite:///{root}/gradebook.db", nbgrader.coursedir.course_id) as gradebook:
         for notebook in gradebook.find_submission(ASSIGNMENT, "student").notebooks:
             for grade in notebook.grades:
-                name = next(grade.cell.name.removesuffix(suffix) for suffix in SUFFIXES if grade.cell.name.endswith(suffix))
+                name = next(
+                    grade.cell.name.removesuffix(suffix) for suffix in SUFFIXES if grade.cell.name.endswith(suffix)
+                )
                 earned[name] = earned.get(name, 0.0) + (grade.auto_score or 0.0)
     return earned
 

@@ -453,7 +453,9 @@ ANSWERS = {  # name: (notebook, answers, points); each attack stands in the firs
 
 
 def attack(body: str) -> str:
-    return f"{TOOLS}\ndef positive_index(n):\n" + "\n".join(f"    {line}" for line in inspect.cleandoc("\n" + body).splitlines())
+    return f"{TOOLS}\ndef positive_index(n):\n" + "\n".join(
+        f"    {line}" for line in inspect.cleandoc("\n" + body).splitlines()
+    )
 
 
 def memorised(folder: Path) -> None:
@@ -514,7 +516,9 @@ def odd_metadata(content: dict) -> None:
 
 def forged_outputs(content: dict) -> None:
     def forge(cell: dict) -> None:
-        cell["outputs"] = [{"output_type": "execute_result", "data": {"text/plain": "100"}, "metadata": {}, "execution_count": 1}]
+        cell["outputs"] = [
+            {"output_type": "execute_result", "data": {"text/plain": "100"}, "metadata": {}, "execution_count": 1}
+        ]
 
     each(content, forge)
 
@@ -522,7 +526,14 @@ def forged_outputs(content: dict) -> None:
 def shipped(folder: Path) -> None:
     """Modules that shadow the course's and Python's, beside the notebook."""
     put(folder, notebook(**WRONG))
-    for name in ("helpers/__init__.py", "helpers/checks.py", "torch.py", "numpy/__init__.py", "sitecustomize.py", "grader/asks.py"):
+    for name in (
+        "helpers/__init__.py",
+        "helpers/checks.py",
+        "torch.py",
+        "numpy/__init__.py",
+        "sitecustomize.py",
+        "grader/asks.py",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("raise SystemExit(0)\n")
     (folder / "nbgrader_config.py").write_text("import os; os._exit(0)\n")
@@ -543,7 +554,13 @@ def linked(folder: Path) -> None:
 
 def zip_paths(folder: Path) -> None:
     inside = json.dumps(notebook(**TWO)).encode()
-    put(folder, zipped({f"../../../hostile-file/{LOSSES}.ipynb": inside, "/hostile-file.ipynb": b"{", "../../grades.csv": b"x"}), "all.zip")
+    put(
+        folder,
+        zipped(
+            {f"../../../hostile-file/{LOSSES}.ipynb": inside, "/hostile-file.ipynb": b"{", "../../grades.csv": b"x"}
+        ),
+        "all.zip",
+    )
 
 
 def zip_bomb(folder: Path) -> None:
@@ -683,10 +700,22 @@ def own_cells(content: dict) -> None:
     """Helpers of one's own before and after, one of which needs another answer; and an experiment that never ends."""
     cells = content["cells"]
     where = cells.index(cell_of(content, "chance_loss"))
-    cells.insert(where, code_cell("from functools import partial\nshift = partial(positive_index)\ndef my_log(x):\n    return math.log(x)"))
-    cells.insert(where, code_cell("def forever():\n    while True:\n        pass\n\nresult = forever()\nfor _ in range(10**12):\n    pass"))
+    cells.insert(
+        where,
+        code_cell(
+            "from functools import partial\nshift = partial(positive_index)\ndef my_log(x):\n    return math.log(x)"
+        ),
+    )
+    cells.insert(
+        where,
+        code_cell(
+            "def forever():\n    while True:\n        pass\n\nresult = forever()\nfor _ in range(10**12):\n    pass"
+        ),
+    )
     cells.insert(0, code_cell("%matplotlib inline\n!ls\nimport numpy as np"))
-    cell_of(content, "chance_loss")["source"] = "def chance_loss(n):\n    return my_log(len(shift(n)) - 1) * np.float64(1)"
+    cell_of(content, "chance_loss")["source"] = (
+        "def chance_loss(n):\n    return my_log(len(shift(n)) - 1) * np.float64(1)"
+    )
 
 
 def own_setup(content: dict) -> None:
@@ -705,7 +734,11 @@ def saved(content: dict) -> None:
 
 
 def in_a_zip(folder: Path) -> None:
-    put(folder, zipped({f"my work/{LOSSES} (1).ipynb": json.dumps(notebook(**TWO)).encode(), "__MACOSX/._x.ipynb": b"x"}), "all.zip")
+    put(
+        folder,
+        zipped({f"my work/{LOSSES} (1).ipynb": json.dumps(notebook(**TWO)).encode(), "__MACOSX/._x.ipynb": b"x"}),
+        "all.zip",
+    )
 
 
 def two_copies(folder: Path) -> None:
@@ -777,7 +810,9 @@ def snapshot(*folders: Path) -> dict[str, str]:
         with os.scandir(left.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    left += [] if entry.name in (".git", "__pycache__", ".ruff_cache", ".pytest_cache") else [entry.path]
+                    left += (
+                        [] if entry.name in (".git", "__pycache__", ".ruff_cache", ".pytest_cache") else [entry.path]
+                    )
                     continue
                 stat = entry.stat(follow_symlinks=False)
                 light = "/.venv/" in entry.path
@@ -910,7 +945,9 @@ def run_kills(kills: int, seed: int = 0) -> dict:
     """Kill the whole grading at random moments, then let it finish; its grades must be those of an undisturbed run."""
     draw = random.Random(seed)
     answers = [*TWO, "cosine_similarities", "nt_xent_loop"]
-    cases = [Case(f"student_{number}", hand_in(**dict.fromkeys(answers[: number + 1], "right")), 0) for number in range(4)]
+    cases = [
+        Case(f"student_{number}", hand_in(**dict.fromkeys(answers[: number + 1], "right")), 0) for number in range(4)
+    ]
     with scratch() as root:
         calm, rough, environment = root / "calm", root / "rough", surroundings(root)
         for folder in (calm, rough):
@@ -949,7 +986,9 @@ def show(result: dict) -> bool:
     """Print the table; whether all is as it should be."""
     for case in [*result["first_and_last"], *result["cases"]]:
         good = case["got"] == case["expected"] and not case["touched_outside"]
-        print(f"{'ok ' if good else 'BAD'} {case['name']:24} expected {case['expected']:<5g} got {case['got']}  {case['note']}")
+        print(
+            f"{'ok ' if good else 'BAD'} {case['name']:24} expected {case['expected']:<5g} got {case['got']}  {case['note']}"
+        )
     forged = sum(max(0, (case["got"] or 0) - case["expected"]) for case in result["cases"])
     lost = sum(max(0, case["expected"] - (case["got"] or 0)) for case in result["cases"])
     print(f"{len(result['cases'])} cases in {result['seconds']} s, forged points: {forged:g}, lost: {lost:g}")
@@ -971,7 +1010,9 @@ def main() -> None:
     if chosen.kills:
         result = {"kills": run_kills(chosen.kills)}
         print(json.dumps(result, indent=1))
-        good = result["kills"]["equal"] and not any(result["kills"][name] for name in ("doubled", "left_running", "litter", "traceback"))
+        good = result["kills"]["equal"] and not any(
+            result["kills"][name] for name in ("doubled", "left_running", "litter", "traceback")
+        )
     else:
         result = run_cases([case for case in CASES if not chosen.names or case.name in chosen.names], chosen.jobs)
         good = show(result)

@@ -99,7 +99,9 @@ def files(place: Path, notes: list[str]) -> Iterator[tuple[str, float, bytes]]:
         elif taken > ALL:
             notes.append(f"{name} was not read: there is more than {ALL >> 20} MB")
         else:
-            for found in zipped(path, name, notes) if kind == ".zip" else [(name, path.stat().st_mtime, path.read_bytes())]:
+            for found in (
+                zipped(path, name, notes) if kind == ".zip" else [(name, path.stat().st_mtime, path.read_bytes())]
+            ):
                 taken += len(found[2])
                 if taken > ALL:
                     notes.append(f"{found[0]} was not read: there is more than {ALL >> 20} MB")

@@ -118,7 +118,9 @@ def defined(source: str) -> set[str]:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
         elif isinstance(node, ast.Assign | ast.AnnAssign):
-            names |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+            names |= {
+                part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+            }
         elif isinstance(node, ast.If | ast.Try | ast.ExceptHandler):
             left += ast.iter_child_nodes(node)
     return names
@@ -157,7 +159,9 @@ def sources(with_checks: bool) -> dict[str, str]:
     text = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py"))}
     core = ("helpers/checks/core.py",)
     if with_checks:
-        return {path: source for path, source in text.items() if path.startswith("helpers/checks/") and path not in core}
+        return {
+            path: source for path, source in text.items() if path.startswith("helpers/checks/") and path not in core
+        }
     text = {path: source for path, source in text.items() if not path.startswith("helpers/checks/") or path in core}
     return text | {"helpers/checks/__init__.py": "from helpers.checks.core import NotYet, try_it, why\n"}
 
@@ -228,7 +232,10 @@ class Judge:
         own = answers[exercise.name]
         others = {source: name for name, source in answers.items() if name != exercise.name}
         needed = behind(own, [*others, *pieces(around)])
-        theirs, around = [(others[each], each) for each in needed if each in others], [each for each in needed if each not in others]
+        theirs, around = (
+            [(others[each], each) for each in needed if each in others],
+            [each for each in needed if each not in others],
+        )
         text = "\n".join([exercise.check, exercise.hidden, own, *needed])
         request = {
             "name": exercise.object, "around": [exercise.setup, *behind(text, list(exercise.plain)), *around],
@@ -262,7 +269,10 @@ class Judge:
         namespace = surroundings(exercise) | {exercise.object: answer}
         said = {"check": passes(lambda: exec(exercise.check, namespace))}
         if said["check"] is None:
-            seeds = [seed_of(self.secret, exercise.name, number) for number in range(1 if exercise.name in STATISTICAL else 3)]
+            seeds = [
+                seed_of(self.secret, exercise.name, number)
+                for number in range(1 if exercise.name in STATISTICAL else 3)
+            ]
             check = getattr(checks, f"check_{exercise.name}")
             right = [passes(lambda: check(answer, seed=seed)) is None for seed in seeds]
             if not any(right):

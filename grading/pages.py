@@ -16,10 +16,14 @@ td.number { text-align: right; white-space: nowrap } .yes { color: #1a5f96 } .no
 
 def page(title: str, body: list[str]) -> str:
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-    return "\n".join([f'{head}<meta name="viewport" content="width=device-width">{STYLE}', f"<h1>{html.escape(title)}</h1>", *body])
+    return "\n".join(
+        [f'{head}<meta name="viewport" content="width=device-width">{STYLE}', f"<h1>{html.escape(title)}</h1>", *body]
+    )
 
 
-def student_page(row: dict, said: dict, figures: dict[str, list[str]], worth: dict[str, float], handed_in: dict[str, bool]) -> str:
+def student_page(
+    row: dict, said: dict, figures: dict[str, list[str]], worth: dict[str, float], handed_in: dict[str, bool]
+) -> str:
     """Points, what is not solved yet and why, and the student's own figures beside it.
 
     Args:
@@ -35,13 +39,16 @@ def student_page(row: dict, said: dict, figures: dict[str, list[str]], worth: di
     for name, points in worth.items():
         done = row[name] == points
         state = "solved" if done else "not yet"
-        body.append(f'<section><h2 class={"yes" if done else "no"}>{name}: {row[name]:g} of {points:g}, {state}</h2>')
+        body.append(f"<section><h2 class={'yes' if done else 'no'}>{name}: {row[name]:g} of {points:g}, {state}</h2>")
         if not done:
             why = said.get(name, {})
             sentences = dict.fromkeys(each for each in why.values() if each)
             text = " ".join(map(sentence, sentences)) or "This notebook was not handed in, or could not be read."
             body.append(f"<p>{html.escape(text)}</p>")
-            body += [f'<img alt="Your own figure of {name}" src="data:image/png;base64,{each}">' for each in figures.get(name, [])]
+            body += [
+                f'<img alt="Your own figure of {name}" src="data:image/png;base64,{each}">'
+                for each in figures.get(name, [])
+            ]
         body.append("</section>")
     return page(f"Two Views: {row['student']}", body)
 
@@ -58,8 +65,14 @@ def write_summary(path: Path, records: dict[str, dict], worth: dict[str, float])
     body = [f"<p>{len(rows)} submissions, median {statistics.median(totals):g} of {sum(worth.values()):g} points.</p>"]
     looks = [(row["student"], row["note"]) for row in rows if row["note"]]
     body.append("<h2>Need a human look</h2>")
-    body += ["<table>", *[f"<tr><td>{link(name)}<td>{html.escape(note)}" for name, note in looks], "</table>"] if looks else ["<p>None.</p>"]
-    body += ["<h2>Exercises</h2><table><tr><th>exercise<th>points<th>full<th>part<th>none<th>solved by<th>commonest diagnoses"]
+    body += (
+        ["<table>", *[f"<tr><td>{link(name)}<td>{html.escape(note)}" for name, note in looks], "</table>"]
+        if looks
+        else ["<p>None.</p>"]
+    )
+    body += [
+        "<h2>Exercises</h2><table><tr><th>exercise<th>points<th>full<th>part<th>none<th>solved by<th>commonest diagnoses"
+    ]
     for name, points in worth.items():
         full, none = (sum(row[name] == level for row in rows) for level in (points, 0))
         share = full / len(rows)
@@ -69,7 +82,11 @@ def write_summary(path: Path, records: dict[str, dict], worth: dict[str, float])
             f"<tr><td>{name}<td class=number>{points:g}<td class=number>{full}<td class=number>{len(rows) - full - none}"
             f'<td class=number>{none}<td style="min-width:6rem">{share:.0%}<div class=bar style="width:{share:.0%}"></div><td>{common}'
         )
-    body += ["</table><h2>Students</h2><table>", *[f"<tr><td>{link(row['student'])}<td class=number>{row['total']:g}" for row in rows], "</table>"]
+    body += [
+        "</table><h2>Students</h2><table>",
+        *[f"<tr><td>{link(row['student'])}<td class=number>{row['total']:g}" for row in rows],
+        "</table>",
+    ]
     unfinished = path.with_suffix(".part")
     unfinished.write_text(page("Two Views: the class", body), encoding="utf-8")
     unfinished.replace(path)

@@ -34,7 +34,10 @@ def agree(what: str, given, wanted: Tensor | float, tolerance: float = 1e-4) -> 
         given = torch.as_tensor(given)
     except (TypeError, ValueError, RuntimeError):
         raise NotYet(f"{what} is not what it should be.") from None
-    expect(tuple(given.shape) == tuple(wanted.shape), f"{what} has shape {tuple(given.shape)}; {tuple(wanted.shape)} is wanted.")
+    expect(
+        tuple(given.shape) == tuple(wanted.shape),
+        f"{what} has shape {tuple(given.shape)}; {tuple(wanted.shape)} is wanted.",
+    )
     largest = max(1.0, wanted.abs().max().item())
     off = (given.double() - wanted.double()).abs().max().item()
     expect(off <= tolerance * largest, f"{what} is not right for inputs of another size or seed.")
@@ -85,8 +88,14 @@ def build_encoder(ask: Ask, seed: int) -> None:
 
 def look_at_shapes(what: str, data: dict, net: nn.Module) -> None:
     wanted = [list(weight.shape) for weight in net.parameters()]
-    expect(data["feature_dim"] == (512 if wanted[3][1:] == [64, 3, 3] else 2048), f"{what} names another feature_dim than h has.")
-    expect(sorted(map(str, data["shapes"])) == sorted(map(str, wanted)), f"{what} has other weights than a ResNet without fc.")
+    expect(
+        data["feature_dim"] == (512 if wanted[3][1:] == [64, 3, 3] else 2048),
+        f"{what} names another feature_dim than h has.",
+    )
+    expect(
+        sorted(map(str, data["shapes"])) == sorted(map(str, wanted)),
+        f"{what} has other weights than a ResNet without fc.",
+    )
 
 
 def projection_head(ask: Ask, seed: int) -> None:
@@ -104,7 +113,9 @@ def right_head(shapes: list[tuple], in_dim: int, hidden_dim: int, out_dim: int) 
     """Linear, ReLU, linear with weights of these shapes, in this order: with or without biases and batch-norm."""
     for bias, norm, last in itertools.product((True, False), repeat=3):
         middle = [nn.BatchNorm1d(hidden_dim)] if norm else []
-        head = nn.Sequential(nn.Linear(in_dim, hidden_dim, bias), *middle, nn.ReLU(), nn.Linear(hidden_dim, out_dim, last))
+        head = nn.Sequential(
+            nn.Linear(in_dim, hidden_dim, bias), *middle, nn.ReLU(), nn.Linear(hidden_dim, out_dim, last)
+        )
         if [tuple(weight.shape) for weight in head.parameters()] == shapes:
             return head
     return HeadByHand(shapes, in_dim, hidden_dim, out_dim)
@@ -116,10 +127,19 @@ class HeadByHand(nn.Module):
     def __init__(self, shapes: list[tuple], in_dim: int, hidden_dim: int, out_dim: int):
         super().__init__()
         wanted = [sorted((in_dim, hidden_dim)), sorted((hidden_dim, out_dim))]
-        expect(sorted(sorted(shape) for shape in shapes if len(shape) == 2) == sorted(wanted), "The head is not two linear layers.")
+        expect(
+            sorted(sorted(shape) for shape in shapes if len(shape) == 2) == sorted(wanted),
+            "The head is not two linear layers.",
+        )
         known = {(hidden_dim,), (out_dim,)}
-        expect(len(set(shapes)) == len(shapes) and {shape for shape in shapes if len(shape) != 2} <= known, "The head has odd weights.")
-        self.weights, self.sizes = nn.ParameterList([nn.Parameter(torch.empty(shape)) for shape in shapes]), (in_dim, hidden_dim, out_dim)
+        expect(
+            len(set(shapes)) == len(shapes) and {shape for shape in shapes if len(shape) != 2} <= known,
+            "The head has odd weights.",
+        )
+        self.weights, self.sizes = (
+            nn.ParameterList([nn.Parameter(torch.empty(shape)) for shape in shapes]),
+            (in_dim, hidden_dim, out_dim),
+        )
 
     def forward(self, h: Tensor) -> Tensor:
         in_dim, hidden_dim, out_dim = self.sizes
@@ -151,7 +171,9 @@ def linear_classifier(ask: Ask, seed: int) -> None:
     encoder = asks.fill(asks.TinyEncoder(numbers["width"]), seed).eval()
     shapes = [tuple(shape) for shape in data["shapes"]]
     wanted = (numbers["classes"], numbers["width"])
-    expect(wanted in shapes and set(shapes) <= {wanted, wanted[:1]}, "More or less than one linear layer on h can learn.")
+    expect(
+        wanted in shapes and set(shapes) <= {wanted, wanted[:1]}, "More or less than one linear layer on h can learn."
+    )
     weight = asks.draw(numbers, *wanted, place=2).requires_grad_()
     bias = (asks.draw(numbers, wanted[0], place=1) if wanted[:1] in shapes else torch.zeros(wanted[0])).requires_grad_()
     with torch.no_grad():
@@ -171,7 +193,9 @@ def train_step(ask: Ask, seed: int) -> None:
     numbers = {"seed": seed, "n": between(seed, 5, 9), "temperature": 0.1 * between(seed, 2, 5), "lr": 0.3}
     data = ask("train_step", **numbers)
     pairs = [
-        tuple(asks.draw(numbers, numbers["n"], 3, asks.SIDE, asks.SIDE, place=place + other).double() for other in (0, 1))
+        tuple(
+            asks.draw(numbers, numbers["n"], 3, asks.SIDE, asks.SIDE, place=place + other).double() for other in (0, 1)
+        )
         for place in (1, 3)
     ]
     ways = [
@@ -198,15 +222,27 @@ def pretrain(ask: Ask, seed: int) -> None:
     steps, whole, again = count // recipe.batch_size, data["whole"], data["again"]
     batches = whole["batches"]
     look_at_order(batches, steps, count, recipe)
-    runs = [right_run(asks.FlatModel(numbers["model"]), images, batches, recipe, together) for together in (True, False)]
-    close = [torch.as_tensor(whole["weights"]).shape == run[0].shape and torch.allclose(whole["weights"], run[0], rtol=1e-4, atol=1e-5) for run in runs]
+    runs = [
+        right_run(asks.FlatModel(numbers["model"]), images, batches, recipe, together) for together in (True, False)
+    ]
+    close = [
+        torch.as_tensor(whole["weights"]).shape == run[0].shape
+        and torch.allclose(whole["weights"], run[0], rtol=1e-4, atol=1e-5)
+        for run in runs
+    ]
     expect(any(close), "The weights at the end of a run are not those its batches, schedule and loss lead to.")
     weights, losses, rates = runs[close.index(True)]
     agree("history['loss']", whole["history"]["loss"], torch.tensor(losses), 1e-3)
     agree("history['lr']", whole["history"]["lr"], torch.tensor(rates), 1e-5)
     wanted = [{"epoch": epoch, "knn": 0.5} for epoch in range(1, recipe.epochs + 1)]
-    expect(list(whole["history"]["epochs"]) == wanted, "history['epochs'] is not one entry an epoch with the monitor's numbers.")
-    expect(data["stopped"]["batches"] == batches[: steps + 1], "Two runs with one seed took the images in different orders.")
+    expect(
+        list(whole["history"]["epochs"]) == wanted,
+        "history['epochs'] is not one entry an epoch with the monitor's numbers.",
+    )
+    expect(
+        data["stopped"]["batches"] == batches[: steps + 1],
+        "Two runs with one seed took the images in different orders.",
+    )
     expect(again["batches"] == batches[steps:], "A run that was stopped does not go on with the images it had left.")
     agree("The weights of a run that was stopped and called again", again["weights"], weights)
     expect(data["other"]["batches"] != batches[:steps], "Another seed gives the same order.")
@@ -245,7 +281,12 @@ def right_run(model, images: Tensor, batches: list, recipe, together: bool) -> t
 
 
 def extract_features(ask: Ask, seed: int) -> None:
-    numbers = {"seed": seed, "width": between(seed, 9, 12), "side": between(seed, 4, 7), "batch_size": between(seed, 4, 6)}
+    numbers = {
+        "seed": seed,
+        "width": between(seed, 9, 12),
+        "side": between(seed, 4, 7),
+        "batch_size": between(seed, 4, 6),
+    }
     numbers["count"] = 2 * numbers["batch_size"] + 3
     data = ask("extract_features", **numbers)
     width, side = numbers["width"], numbers["side"]

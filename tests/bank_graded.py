@@ -72,7 +72,12 @@ def main() -> int:
               "right_rejected": len(rejected), "seconds": round(time.perf_counter() - began)}  # fmt: skip
     print(counts)
     if not options.no_file:
-        write_result("answer_bank_graded", "python -m tests.bank_graded", 0, counts | {"submissions": len(packed), "answers": found})
+        write_result(
+            "answer_bank_graded",
+            "python -m tests.bank_graded",
+            0,
+            counts | {"submissions": len(packed), "answers": found},
+        )
     return int(bool(accepted or rejected))
 
 

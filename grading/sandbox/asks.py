@@ -137,7 +137,14 @@ def simclr(answer, numbers: dict) -> dict:
     (z.square().sum() + h.sum()).backward()
     slope, (h_eval, z_eval) = encoder.conv.weight.grad.clone(), model.eval()(x)
     parts = {"encoder": fill(model.encoder, 5)(x).detach(), "head": fill(model.head, 6)(h_eval.detach()).detach()}
-    return {"h": h.detach(), "z": z.detach(), "slope": slope, "h_eval": h_eval.detach(), "z_eval": z_eval.detach(), **parts}
+    return {
+        "h": h.detach(),
+        "z": z.detach(),
+        "slope": slope,
+        "h_eval": h_eval.detach(),
+        "z_eval": z_eval.detach(),
+        **parts,
+    }
 
 
 def linear_classifier(answer, numbers: dict) -> dict:
@@ -157,7 +164,11 @@ def linear_classifier(answer, numbers: dict) -> dict:
         nn.functional.cross_entropy(classifier(x), labels).backward()
         optimizer.step()
     awake = classifier.train()(x).detach()
-    return {"shapes": [list(weight.shape) for weight in learning], "awake": awake, "asleep": classifier.eval()(x).detach()}
+    return {
+        "shapes": [list(weight.shape) for weight in learning],
+        "awake": awake,
+        "asleep": classifier.eval()(x).detach(),
+    }
 
 
 def train_step(answer, numbers: dict) -> dict:
@@ -179,9 +190,9 @@ class TinyRecipe:
     base_lr: float
     epochs: int = 3
     batch_size: int = 5
-    weight_decay: float = 0.01
-    warmup_fraction: float = 0.25
-    temperature: float = 0.5
+    weight_decay: float = 0.04  # none of these is a default anywhere
+    warmup_fraction: float = 0.3
+    temperature: float = 0.7
     arch: str = "tiny"
     small_images: bool = True
     view_size: int = SIDE
@@ -242,7 +253,13 @@ def extract_features(answer, numbers: dict) -> dict:
     h = answer(encoder, images, size)
     after = encoder(images[:4] / 255).detach()  # tells which mode the encoder is in, and its statistics
     asleep = encoder.eval()(images[:4] / 255).detach()
-    return {"h": h, "after": after, "asleep": asleep, "again": answer(encoder, images[:size], size), "mode": encoder.training}
+    return {
+        "h": h,
+        "after": after,
+        "asleep": asleep,
+        "again": answer(encoder, images[:size], size),
+        "mode": encoder.training,
+    }
 
 
 ASKS = {ask.__name__: ask for ask in (

@@ -37,7 +37,10 @@ REFUSED = {  # system calls: their numbers on x86-64 and on arm64
     "keyctl": (250, 219), "bpf": (321, 280), "userfaultfd": (323, 282), "perf_event_open": (298, 241), "io_uring_setup": (425, 425),
 }  # fmt: skip
 STRANGER = 1_900_000_000  # user numbers from here belong to nobody; for where root grades
-MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # which of those numbers, and the kernel's name for it
+MACHINES = {
+    "x86_64": (0, 0xC000003E),
+    "aarch64": (1, 0xC00000B7),
+}  # which of those numbers, and the kernel's name for it
 LATE = "it computed for too long"
 IMPORTS = (
     "torch", "torchvision", "torchvision.transforms.v2", "PIL.Image", "numpy", "matplotlib.figure", "sklearn.linear_model",
@@ -68,7 +71,16 @@ def as_stranger() -> bool:
 
 def namespaces(stranger: bool) -> list[str]:
     """The start of the command: what is separate, and no rights but, for root, to become another user."""
-    command = ["bwrap", "--die-with-parent", "--new-session", "--clearenv", "--hostname", "sandbox", "--cap-drop", "ALL"]
+    command = [
+        "bwrap",
+        "--die-with-parent",
+        "--new-session",
+        "--clearenv",
+        "--hostname",
+        "sandbox",
+        "--cap-drop",
+        "ALL",
+    ]
     if not stranger:
         return [*command, "--unshare-all"]
     apart = [f"--unshare-{what}" for what in ("ipc", "pid", "net", "uts", "cgroup-try")]
@@ -122,7 +134,9 @@ def bubblewrap(filter_from: int | None) -> list[str]:
             command += ["--symlink", str(Path(place).readlink()), place]
         elif Path(place).exists():
             command += ["--ro-bind", place, place]
-    for place in sorted({sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parent.parent)}):
+    for place in sorted(
+        {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parent.parent)}
+    ):
         if not place.startswith("/usr") and place != "/":
             for parent in reversed(Path(place).parents[:-1]) if as_stranger() else ():
                 command += ["--perms", "0755", "--dir", str(parent)]
@@ -153,7 +167,16 @@ class Sandbox:
         with rules() as descriptor, theirs:
             command = []
             if works():
-                command = [*bubblewrap(descriptor), "--ro-bind", str(self.folder), "/course", "--remount-ro", "/", "--chdir", "/tmp"]
+                command = [
+                    *bubblewrap(descriptor),
+                    "--ro-bind",
+                    str(self.folder),
+                    "/course",
+                    "--remount-ro",
+                    "/",
+                    "--chdir",
+                    "/tmp",
+                ]
                 command += [part for name, value in settings.items() for part in ("--setenv", name, value)]
             self.process = subprocess.Popen(
                 [*command, sys.executable, "-B", "-c", PROGRAM, str(theirs.fileno())],

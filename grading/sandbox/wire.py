@@ -155,7 +155,11 @@ class Peer:
             return {"(": [more(part) for part in value]}
         if isinstance(value, dict):
             return {"{": [[more(key), more(part)] for key, part in value.items()]}
-        if isinstance(value, Tensor) and str(value.dtype).removeprefix("torch.") in DTYPES and value.device.type != "meta":
+        if (
+            isinstance(value, Tensor)
+            and str(value.dtype).removeprefix("torch.") in DTYPES
+            and value.device.type != "meta"
+        ):
             flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
             buffers.append(flat.numpy().tobytes())
             dtype = str(value.dtype).removeprefix("torch.")
@@ -329,7 +333,9 @@ def refill(value, tensors: list[Tensor]):
 
 
 def copied(value):
-    return value.detach().clone() if isinstance(value, Tensor) else value.copy() if isinstance(value, np.ndarray) else None
+    return (
+        value.detach().clone() if isinstance(value, Tensor) else value.copy() if isinstance(value, np.ndarray) else None
+    )
 
 
 def differs(before, now) -> bool:

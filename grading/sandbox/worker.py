@@ -31,7 +31,9 @@ class Memory(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         package = f"{name.replace('.', '/')}/__init__.py"
         for place in (package, f"{name.replace('.', '/')}.py"):
             if place in self.sources:
-                spec = importlib.machinery.ModuleSpec(name, self, origin=f"{COURSE}/{place}", is_package=place == package)
+                spec = importlib.machinery.ModuleSpec(
+                    name, self, origin=f"{COURSE}/{place}", is_package=place == package
+                )
                 spec.has_location = True
                 return spec
         return None

@@ -519,13 +519,13 @@ def expect_first_loss(run: Run, model: TinySimCLR, recipe: TinyRecipe) -> None:
         pair = [run.views]
         return [oracle_steps(model, pair, 0.0, temperature, together=together)[0][0] for together in (True, False)]
 
-    def near(value: float, losses: list[float]) -> bool:
-        return any(abs(value - loss) < 0.015 / recipe.temperature * loss for loss in losses)
-
-    value = float(run.history["loss"][0])
-    if not near(value, first(recipe.temperature)):
-        fixed = next((tau for tau in (0.5, 1.0, 0.2, 0.1, 0.07) if near(value, first(tau))), None)
-        hint = "Is it train_step's?" if fixed is None else f"{fixed:g} is used, whatever recipe.temperature says."
+    value, others = float(run.history["loss"][0]), (0.5, 1.0, 0.2, 0.1, 0.07)
+    off = {tau: min(abs(value / loss - 1) for loss in first(tau)) for tau in (recipe.temperature, *others)}
+    fixed = min(off, key=off.get)
+    exactly_another = fixed != recipe.temperature and off[fixed] < 1e-4
+    if off[recipe.temperature] > 0.015 / recipe.temperature or exactly_another:
+        known = fixed != recipe.temperature and off[fixed] < 0.015 / recipe.temperature
+        hint = f"{fixed:g} is used, whatever recipe.temperature says." if known else "Is it train_step's?"
         raise NotYet(
             f"history['loss'] begins with {value:.4g}; at temperature {recipe.temperature} it is "
             f"{first(recipe.temperature)[0]:.4g}. {hint}"

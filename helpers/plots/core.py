@@ -157,6 +157,6 @@ def factor_bars(scores: dict[str, dict[str, float]]) -> Figure:
     ax.set_yticks(range(len(factors)), [factor.replace("_", " ") for factor in factors])
     ax.invert_yaxis()
     ax.set_xlim(0, 1)
-    ax.set_xlabel("R² on images the map was not fitted on (1: all of the factor, 0: nothing)")
+    ax.set_xlabel("R² of a linear map, on images it was not fitted on (1: all of the factor, 0: none)")
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

@@ -458,7 +458,9 @@ class Normalising(Classifier):
 class TwoLayers(Classifier):
     def __init__(self, model, num_classes):
         super().__init__(model, num_classes)
-        self.linear = nn.Sequential(nn.Linear(next(model.head.parameters()).shape[1], 30), nn.ReLU(), nn.Linear(30, num_classes))
+        self.linear = nn.Sequential(
+            nn.Linear(next(model.head.parameters()).shape[1], 30), nn.ReLU(), nn.Linear(30, num_classes)
+        )
 
 
 class FreshEncoder(Classifier):
@@ -496,7 +498,9 @@ def measured_in_train_mode(model, num_classes):
 
 
 def plain_sequence(model, num_classes):
-    return nn.Sequential(model.encoder.requires_grad_(False).eval(), nn.Linear(next(model.head.parameters()).shape[1], num_classes))
+    return nn.Sequential(
+        model.encoder.requires_grad_(False).eval(), nn.Linear(next(model.head.parameters()).shape[1], num_classes)
+    )
 
 
 def no_return(model, num_classes):
