@@ -188,7 +188,7 @@ BODIES = {
     "read_the_course": """
         seen = []
         for folder, _, names in os.walk("/"):
-            if folder.startswith(("/proc", "/sys", "/usr", "/dev")): continue
+            if folder.startswith(("/proc", "/usr", sys.prefix, sys.base_prefix)): continue
             seen += [f"{folder}/{name}" for name in names if name.endswith(("ipynb", ".db", "secret", ".csv"))]
             seen += [f"{folder}/{name}" for name in names if name == "losses.py" and "torch" not in folder]
         seen += [place for place in sys.path if os.path.exists(f"{place}/helpers/losses.py")]
