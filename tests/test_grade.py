@@ -13,11 +13,12 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from grading import intake
+from grading import intake, judge
 from grading.build import ASSIGNMENT, NOTEBOOKS, SOURCE, instructor_notebook
 from grading.intake import STUB
 from grading.sandbox import start
 from helpers import checks
+from helpers.checks.own import SAME_JOB
 
 POINTS = {exercise: points for notebook in checks.POINTS.values() for exercise, points in notebook.items()}
 ONE_AT_A_TIME = [(stem, exercise) for stem, exercises in checks.POINTS.items() for exercise in exercises]
@@ -246,6 +247,17 @@ def test_of_two_files_of_one_notebook_the_newer_counts_and_the_row_says_so(tmp_p
 @pytest.mark.parametrize("text", ["=cmd()", "+1", "@x", "-1"])
 def test_a_name_that_a_spreadsheet_would_run_is_made_text(text):
     assert intake.plain_text(text) == f"'{text}"
+
+
+def test_an_exercise_forbids_its_own_answer_and_none_that_my_offers():
+    for stem, names in checks.POINTS.items():
+        made = judge.exercises(stem, instructor_notebook(SOURCE / f"{stem}.py"))
+        others = {each.object for each in made}
+        for exercise in made:
+            allowed = others - {exercise.object, *SAME_JOB.get(exercise.name, ())}
+            assert exercise.object in exercise.forbidden, exercise.name
+            assert not allowed & set(exercise.forbidden), exercise.name
+        assert [exercise.name for exercise in made] == list(names)
 
 
 def test_an_empty_class_is_one_sentence(tmp_path):
