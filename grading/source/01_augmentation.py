@@ -135,19 +135,21 @@ checks.try_it(show_distortion)
 # %% check="color_distortion" points=3
 """At strength 0 an image stays as it is, or turns grey; shapes and range are kept; many draws have the right shares."""
 picture = torch.rand(3, 6, 9)
-assert callable(color_distortion(0.0)), checks.why(color_distortion, "a callable should come back.")
-views = [color_distortion(0.0)(picture) for _ in range(30)]
-assert all(view.shape == (3, 6, 9) for view in views), checks.why(color_distortion, "the shape (3, 6, 9) should stay.")
-kept = sum(torch.allclose(view.float(), picture, atol=0.01) for view in views)
-assert 0 < kept, checks.why(color_distortion, "at strength 0 most draws should leave the image as it is.")
+with checks.explained(color_distortion):
+    assert callable(color_distortion(0.0)), "a callable should come back."
+    views = [color_distortion(0.0)(picture) for _ in range(30)]
+    assert all(view.shape == (3, 6, 9) for view in views), "the shape (3, 6, 9) should stay."
+    kept = sum(torch.allclose(view.float(), picture, atol=0.01) for view in views)
+    assert 0 < kept, "at strength 0 most draws should leave the image as it is."
 checks.check_color_distortion(color_distortion)
 
 # %% hidden="color_distortion" points=1
-for strength in (0.3, 1.0, 2.0):
-    picture = torch.rand(3, 17, 11)
-    view = color_distortion(strength)(picture)
-    assert view.shape == (3, 17, 11), checks.why(color_distortion, f"the shape changes at strength {strength}.")
-    assert 0 <= view.min() and view.max() <= 1.0001, checks.why(color_distortion, f"values leave [0, 1] at strength {strength}.")
+with checks.explained(color_distortion):
+    for strength in (0.3, 1.0, 2.0):
+        picture = torch.rand(3, 17, 11)
+        view = color_distortion(strength)(picture)
+        assert view.shape == (3, 17, 11), f"the shape changes at strength {strength}."
+        assert 0 <= view.min() and view.max() <= 1.0001, f"values leave [0, 1] at strength {strength}."
 checks.check_color_distortion(color_distortion, seed=101)
 
 # %%
@@ -221,19 +223,21 @@ checks.try_it(show_transform)
 
 # %% check="simclr_transform" points=3
 """A view has the size asked for, and is another one at every call; many views have the right shares of everything."""
-transform = simclr_transform(20)
-assert callable(transform), checks.why(simclr_transform, "a callable should come back.")
-x_a, x_b = transform(torch.rand(3, 40, 30)), transform(torch.rand(3, 28, 50))
-assert x_a.shape == x_b.shape == (3, 20, 20), checks.why(simclr_transform, "a view should be (3, size, size).")
-picture = torch.rand(3, 32, 32)
-assert not torch.equal(transform(picture), transform(picture)), checks.why(simclr_transform, "two calls gave one view.")
+with checks.explained(simclr_transform):
+    transform = simclr_transform(20)
+    assert callable(transform), "a callable should come back."
+    x_a, x_b = transform(torch.rand(3, 40, 30)), transform(torch.rand(3, 28, 50))
+    assert x_a.shape == x_b.shape == (3, 20, 20), "a view should be (3, size, size)."
+    picture = torch.rand(3, 32, 32)
+    assert not torch.equal(transform(picture), transform(picture)), "two calls gave one view."
 checks.check_simclr_transform(simclr_transform)
 
 # %% hidden="simclr_transform" points=1
-for size, blur in ((24, False), (48, True), (96, True)):
-    view = simclr_transform(size, strength=1.0, blur=blur)(torch.rand(3, 64, 80))
-    assert view.shape == (3, size, size), checks.why(simclr_transform, f"size {size} gives {tuple(view.shape)}.")
-    assert 0 <= view.min() and view.max() <= 1.0001, checks.why(simclr_transform, "values leave [0, 1].")
+with checks.explained(simclr_transform):
+    for size, blur in ((24, False), (48, True), (96, True)):
+        view = simclr_transform(size, strength=1.0, blur=blur)(torch.rand(3, 64, 80))
+        assert view.shape == (3, size, size), f"size {size} gives {tuple(view.shape)}."
+        assert 0 <= view.min() and view.max() <= 1.0001, "values leave [0, 1]."
 checks.check_simclr_transform(simclr_transform, seed=102)
 
 # %%
@@ -318,20 +322,22 @@ checks.try_it(show_two_views)
 # %% check="two_views" points=2
 """Two calls of the transform, each on the image: (3, H, W), float in [0, 1], channels as they came."""
 seen = []
-pair = TwoViews(lambda picture: seen.append(picture) or picture + len(seen))(np.full((4, 5, 3), 51, dtype=np.uint8))
-assert isinstance(pair, tuple | list) and len(pair) == 2, checks.why(TwoViews, "a pair (x_a, x_b) should come back.")
-assert len(seen) == 2, checks.why(TwoViews, f"the transform was called {len(seen)} times for two views.")
-assert seen[0].shape == (3, 4, 5), checks.why(TwoViews, f"the transform was handed {tuple(seen[0].shape)}, not (3, 4, 5).")
-assert torch.allclose(pair[0], torch.tensor(1.2)), checks.why(TwoViews, "51 of 255 is 0.2, and this transform adds 1 to x_a.")
+with checks.explained(TwoViews):
+    pair = TwoViews(lambda picture: seen.append(picture) or picture + len(seen))(np.full((4, 5, 3), 51, dtype=np.uint8))
+    assert isinstance(pair, tuple | list) and len(pair) == 2, "a pair (x_a, x_b) should come back."
+    assert len(seen) == 2, f"the transform was called {len(seen)} times for two views."
+    assert seen[0].shape == (3, 4, 5), f"the transform was handed {tuple(seen[0].shape)}, not (3, 4, 5)."
+    assert torch.allclose(pair[0], torch.tensor(1.2)), "51 of 255 is 0.2, and this transform adds 1 to x_a."
 checks.check_two_views(TwoViews)
 
 # %% hidden="two_views" points=1
 pixels = np.random.default_rng(3).integers(0, 256, (7, 12, 3), dtype=np.uint8)
 wanted = torch.tensor(pixels).permute(2, 0, 1) / 255
-for picture in (pixels, Image.fromarray(pixels), torch.tensor(pixels).permute(2, 0, 1), wanted.clone()):
-    x_a, x_b = TwoViews(lambda given: given.clone())(picture)
-    assert torch.allclose(x_a.float(), wanted, atol=0.01), checks.why(TwoViews, f"x_a differs for a {type(picture).__name__}.")
-    assert torch.allclose(x_b.float(), wanted, atol=0.01), checks.why(TwoViews, f"x_b differs for a {type(picture).__name__}.")
+with checks.explained(TwoViews):
+    for picture in (pixels, Image.fromarray(pixels), torch.tensor(pixels).permute(2, 0, 1), wanted.clone()):
+        x_a, x_b = TwoViews(lambda given: given.clone())(picture)
+        assert torch.allclose(x_a.float(), wanted, atol=0.01), f"x_a differs for a {type(picture).__name__}."
+        assert torch.allclose(x_b.float(), wanted, atol=0.01), f"x_b differs for a {type(picture).__name__}."
 checks.check_two_views(TwoViews, seed=103)
 
 # %%
@@ -411,20 +417,23 @@ checks.try_it(show_dataset)
 
 # %% check="two_view_dataset" points=1.5
 """One item an image; item i is a pair of views of image i."""
-dataset = TwoViewDataset(torch.full((5, 3, 4, 4), 102, dtype=torch.uint8), lambda picture: picture * torch.rand(()))
-assert len(dataset) == 5, checks.why(TwoViewDataset, f"len(dataset) is {len(dataset)} for 5 images.")
-pair = dataset[4]
-assert isinstance(pair, tuple | list) and len(pair) == 2, checks.why(TwoViewDataset, "dataset[4] should be a pair.")
-x_a, x_b = pair
-assert x_a.shape == x_b.shape == (3, 4, 4), checks.why(TwoViewDataset, "dataset[4] should be two views, (3, 4, 4) each.")
-assert x_a.max() <= 0.4 and not torch.equal(x_a, x_b), checks.why(TwoViewDataset, "102 of 255 is 0.4, times two random numbers.")
+with checks.explained(TwoViewDataset):
+    dataset = TwoViewDataset(torch.full((5, 3, 4, 4), 102, dtype=torch.uint8), lambda picture: picture * torch.rand(()))
+    assert len(dataset) == 5, f"len(dataset) is {len(dataset)} for 5 images."
+    pair = dataset[4]
+    assert isinstance(pair, tuple | list) and len(pair) == 2, "dataset[4] should be a pair."
+    x_a, x_b = pair
+    assert x_a.shape == x_b.shape == (3, 4, 4), "dataset[4] should be two views, (3, 4, 4) each."
+    assert x_a.max() <= 0.4 and not torch.equal(x_a, x_b), "102 of 255 is 0.4, times two random numbers."
 checks.check_two_view_dataset(TwoViewDataset)
 
 # %% hidden="two_view_dataset" points=0.5
 pictures = torch.arange(6, dtype=torch.uint8)[:, None, None, None].expand(6, 3, 5, 7).contiguous()
-x_a, x_b = next(iter(torch.utils.data.DataLoader(TwoViewDataset(pictures, lambda picture: picture + 0), batch_size=6)))
-assert torch.allclose(x_a.float(), pictures / 255), checks.why(TwoViewDataset, "x_a[i] should come from image i.")
-assert torch.allclose(x_b.float(), pictures / 255), checks.why(TwoViewDataset, "x_b[i] should come from image i.")
+with checks.explained(TwoViewDataset):
+    dataset = TwoViewDataset(pictures, lambda picture: picture + 0)
+    x_a, x_b = next(iter(torch.utils.data.DataLoader(dataset, batch_size=6)))
+    assert torch.allclose(x_a.float(), pictures / 255), "x_a[i] should come from image i."
+    assert torch.allclose(x_b.float(), pictures / 255), "x_b[i] should come from image i."
 checks.check_two_view_dataset(TwoViewDataset, seed=104)
 
 # %%
@@ -530,18 +539,20 @@ checks.try_it(print_similarities)
 """Equal colours give 1, no common colour gives 0, and half the pixels in common give one half."""
 dark, light = torch.full((3, 4, 4), 0.1), torch.full((3, 4, 4), 0.9)
 mixed = torch.cat([dark, light], dim=2)  # (3, 4, 8), half dark and half light
-assert histogram_similarity(dark, dark) is not None, checks.why(histogram_similarity, "a number should come back.")
-assert abs(histogram_similarity(dark, dark) - 1) < 1e-5, checks.why(histogram_similarity, "a view equals itself: 1.")
-assert abs(histogram_similarity(dark, light)) < 1e-5, checks.why(histogram_similarity, "dark and light share nothing: 0.")
-assert abs(histogram_similarity(dark, mixed) - 0.5) < 1e-5, checks.why(histogram_similarity, "half the pixels agree: 0.5.")
+with checks.explained(histogram_similarity):
+    assert histogram_similarity(dark, dark) is not None, "a number should come back."
+    assert abs(histogram_similarity(dark, dark) - 1) < 1e-5, "a view equals itself: 1."
+    assert abs(histogram_similarity(dark, light)) < 1e-5, "dark and light share nothing: 0."
+    assert abs(histogram_similarity(dark, mixed) - 0.5) < 1e-5, "half the pixels agree: 0.5."
 checks.check_histogram_similarity(histogram_similarity)
 
 # %% hidden="histogram_similarity" points=1
 ramp = ((torch.arange(64) + 0.5) / 64).reshape(1, 8, 8).expand(3, 8, 8)
 lower = ramp / 2
-assert abs(histogram_similarity(ramp, lower) - 0.5) < 1e-5, checks.why(histogram_similarity, "ramp and half a ramp overlap by half.")
-red = torch.stack([ramp[0], lower[0], lower[0]])
-assert abs(histogram_similarity(red, lower) - 2.5 / 3) < 1e-5, checks.why(histogram_similarity, "two channels agree, one by half.")
+with checks.explained(histogram_similarity):
+    assert abs(histogram_similarity(ramp, lower) - 0.5) < 1e-5, "ramp and half a ramp overlap by half."
+    red = torch.stack([ramp[0], lower[0], lower[0]])
+    assert abs(histogram_similarity(red, lower) - 2.5 / 3) < 1e-5, "two channels agree, one by half."
 checks.check_histogram_similarity(histogram_similarity, seed=105)
 
 # %%

@@ -117,13 +117,11 @@ checks.try_it(draw_sides)
 # </details>
 
 # %% check="feature_map_sizes" points=2
-photo_sides = feature_map_sizes(224, False)
-assert photo_sides is not None and list(photo_sides) == [56, 56, 28, 14, 7], checks.why(
-    feature_map_sizes, "A photo of 224 × 224 gives 56, 56, 28, 14, 7, as the printed shapes above say."
-)
-assert list(feature_map_sizes(32, True)) == [32, 32, 16, 8, 4], checks.why(
-    feature_map_sizes, "With the small stem, 32 × 32 gives 32, 32, 16, 8, 4."
-)
+with checks.explained(feature_map_sizes):
+    photo_sides = feature_map_sizes(224, False)
+    assert list(photo_sides) == [56, 56, 28, 14, 7], "224 × 224 gives 56, 56, 28, 14, 7, as the shapes above say."
+    small_sides = feature_map_sizes(32, True)
+    assert list(small_sides) == [32, 32, 16, 8, 4], "With the small stem, 32 × 32 gives 32, 32, 16, 8, 4."
 checks.check_feature_map_sizes(feature_map_sizes)
 
 # %% hidden="feature_map_sizes" points=1
@@ -227,15 +225,13 @@ checks.try_it(draw_stems)
 # </details>
 
 # %% check="small_image_stem" points=3
-changed = small_image_stem(resnet("resnet18"))
-assert isinstance(getattr(changed, "conv1", None), nn.Module), checks.why(small_image_stem, "The ResNet is to be returned.")
-assert isinstance(getattr(changed, "maxpool", None), nn.Module), checks.why(small_image_stem, "The forward still calls maxpool.")
-assert changed.conv1.weight.shape == (64, 3, 3, 3), checks.why(
-    small_image_stem, "ResNet-18's new conv1 has a weight of (64, 3, 3, 3)."
-)
-assert changed.maxpool(changed.conv1(torch.zeros(1, 3, 32, 32))).shape == (1, 64, 32, 32), checks.why(
-    small_image_stem, "A 32 × 32 image leaves conv1 and maxpool with 32 × 32 places."
-)
+with checks.explained(small_image_stem):
+    changed = small_image_stem(resnet("resnet18"))
+    assert isinstance(getattr(changed, "conv1", None), nn.Module), "The ResNet is to be returned."
+    assert isinstance(getattr(changed, "maxpool", None), nn.Module), "The forward still calls maxpool."
+    assert changed.conv1.weight.shape == (64, 3, 3, 3), "ResNet-18's new conv1 has a weight of (64, 3, 3, 3)."
+    stem = changed.maxpool(changed.conv1(torch.zeros(1, 3, 32, 32)))
+    assert stem.shape == (1, 64, 32, 32), "A 32 × 32 image leaves conv1 and maxpool with 32 × 32 places."
 checks.check_small_image_stem(small_image_stem)
 
 # %% hidden="small_image_stem" points=1
@@ -332,11 +328,12 @@ checks.try_it(show_representation)
 # </details>
 
 # %% check="build_encoder" points=4
-pair = build_encoder("resnet18", True)
-assert isinstance(pair, tuple | list) and len(pair) == 2, checks.why(build_encoder, "A pair is to be returned.")
-f, feature_dim = pair
-assert feature_dim == 512, checks.why(build_encoder, "ResNet-18's h has 512 numbers.")
-assert f(torch.zeros(2, 3, 32, 32)).shape == (2, 512), checks.why(build_encoder, "Two images give h of shape (2, 512).")
+with checks.explained(build_encoder):
+    pair = build_encoder("resnet18", True)
+    assert isinstance(pair, tuple | list) and len(pair) == 2, "A pair is to be returned."
+    f, feature_dim = pair
+    assert feature_dim == 512, "ResNet-18's h has 512 numbers."
+    assert f(torch.zeros(2, 3, 32, 32)).shape == (2, 512), "Two images give h of shape (2, 512)."
 checks.check_build_encoder(build_encoder)
 
 # %% hidden="build_encoder" points=1

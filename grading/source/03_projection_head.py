@@ -90,13 +90,10 @@ def walk():
 checks.try_it(walk)
 
 # %% check="projection_head" points=4
-z = ProjectionHead(12, 24, 5)(torch.ones(3, 12))
-assert torch.is_tensor(z) and z.shape == (3, 5), checks.why(
-    ProjectionHead, "Three h of 12 numbers give z of shape (3, 5)."
-)
-assert ProjectionHead(12, 24)(torch.ones(2, 12)).shape == (2, 128), checks.why(
-    ProjectionHead, "Unless told otherwise, z has 128 numbers."
-)
+with checks.explained(ProjectionHead):
+    z = ProjectionHead(12, 24, 5)(torch.ones(3, 12))
+    assert torch.is_tensor(z) and z.shape == (3, 5), "Three h of 12 numbers give z of shape (3, 5)."
+    assert ProjectionHead(12, 24)(torch.ones(2, 12)).shape == (2, 128), "Unless told otherwise, z has 128 numbers."
 checks.check_projection_head(ProjectionHead)
 
 # %% hidden="projection_head" points=1
@@ -173,10 +170,11 @@ def look_at_model():
 checks.try_it(look_at_model)
 
 # %% check="simclr" points=2
-model = SimCLR(nn.Flatten(), nn.Linear(12, 5))
-h, z = model(torch.arange(24.0).reshape(2, 3, 2, 2))
-assert h.shape == (2, 12) and z.shape == (2, 5), checks.why(SimCLR, "h is (2, 12) here and z is (2, 5).")
-assert torch.equal(h[1], torch.arange(12.0, 24.0)), checks.why(SimCLR, "h is what the encoder gave, here the pixels.")
+with checks.explained(SimCLR):
+    model = SimCLR(nn.Flatten(), nn.Linear(12, 5))
+    h, z = model(torch.arange(24.0).reshape(2, 3, 2, 2))
+    assert h.shape == (2, 12) and z.shape == (2, 5), "h is (2, 12) here and z is (2, 5)."
+    assert torch.equal(h[1], torch.arange(12.0, 24.0)), "h is what the encoder gave, here the pixels."
 checks.check_simclr(SimCLR)
 
 # %% hidden="simclr" points=1
@@ -411,15 +409,13 @@ checks.try_it(compare_with_careless)
 
 # %% check="linear_classifier" points=3
 f, feature_dim = my.build_encoder("resnet8", True)
-classifier = linear_classifier(my.SimCLR(f, my.ProjectionHead(feature_dim, 24)), 7)
-means = first_running_mean(f)
-classifier.train()
-assert classifier(torch.rand(4, 3, 16, 16)).shape == (4, 7), checks.why(
-    linear_classifier, "Four images and seven classes give logits of shape (4, 7)."
-)
-assert torch.equal(first_running_mean(f), means), checks.why(
-    linear_classifier, "A run in train mode moved the encoder's batch-norm statistics."
-)
+with checks.explained(linear_classifier):
+    classifier = linear_classifier(my.SimCLR(f, my.ProjectionHead(feature_dim, 24)), 7)
+    means = first_running_mean(f)
+    classifier.train()
+    logits = classifier(torch.rand(4, 3, 16, 16))
+    assert logits.shape == (4, 7), "Four images and seven classes give logits of shape (4, 7)."
+    assert torch.equal(first_running_mean(f), means), "A run in train mode moved the encoder's batch-norm statistics."
 checks.check_linear_classifier(linear_classifier)
 
 # %% hidden="linear_classifier" points=1

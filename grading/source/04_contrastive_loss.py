@@ -138,11 +138,10 @@ checks.try_it(two_images)
 
 # %% check="nt_xent_loop" points=4.5
 z = torch.eye(2)  # two images at a right angle, both views alike
-loss = nt_xent_loop(z, z, 0.5)
-assert torch.is_tensor(loss) and loss.shape == (), checks.why(nt_xent_loop, "The loss is one torch number, shape ().")
-assert abs(loss.item() - math.log(1 + 2 * math.exp(-2))) < 1e-5, checks.why(
-    nt_xent_loop, "By hand it is log(1 + 2 e^-2)."
-)
+with checks.explained(nt_xent_loop):
+    loss = nt_xent_loop(z, z, 0.5)
+    assert torch.is_tensor(loss) and loss.shape == (), "The loss is one torch number, shape ()."
+    assert abs(loss.item() - math.log(1 + 2 * math.exp(-2))) < 1e-5, "By hand it is log(1 + 2 e^-2)."
 checks.check_nt_xent_loop(nt_xent_loop)
 
 # %% hidden="nt_xent_loop" points=1.5
@@ -223,14 +222,11 @@ checks.try_it(draw_similarities)
 
 # %% check="cosine_similarities" points=3
 z = torch.tensor([[3.0, 0.0], [0.0, 2.0], [-1.0, 0.0], [1.0, 1.0]])  # east, north, west, north-east; lengths differ
-s = cosine_similarities(z)
-assert torch.is_tensor(s) and s.shape == (4, 4), checks.why(
-    cosine_similarities, "Four rows give a matrix of shape (4, 4)."
-)
-wanted = torch.tensor([1.0, 0.0, -1.0, math.sqrt(0.5)])
-assert torch.allclose(s[0], wanted, atol=1e-6), checks.why(
-    cosine_similarities, "East has cosines 1, 0, -1 and √½ with these."
-)
+with checks.explained(cosine_similarities):
+    s = cosine_similarities(z)
+    assert torch.is_tensor(s) and s.shape == (4, 4), "Four rows give a matrix of shape (4, 4)."
+    wanted = torch.tensor([1.0, 0.0, -1.0, math.sqrt(0.5)])
+    assert torch.allclose(s[0], wanted, atol=1e-6), "East has cosines 1, 0, -1 and √½ with these."
 checks.check_cosine_similarities(cosine_similarities)
 
 # %% hidden="cosine_similarities" points=1
@@ -297,13 +293,10 @@ checks.try_it(show_index)
 # <code>torch.arange(2 * n).roll(n)</code>.</details>
 
 # %% check="positive_index" points=2
-index = positive_index(3)
-assert torch.is_tensor(index) and index.shape == (6,), checks.why(
-    positive_index, "Six rows have six positives, shape (6,)."
-)
-assert index.tolist() == [3, 4, 5, 0, 1, 2], checks.why(
-    positive_index, "For n = 3: rows 0, 1, 2 pair with rows 3, 4, 5."
-)
+with checks.explained(positive_index):
+    index = positive_index(3)
+    assert torch.is_tensor(index) and index.shape == (6,), "Six rows have six positives, shape (6,)."
+    assert index.tolist() == [3, 4, 5, 0, 1, 2], "For n = 3: rows 0, 1, 2 pair with rows 3, 4, 5."
 checks.check_positive_index(positive_index)
 
 # %% hidden="positive_index" points=1
@@ -418,13 +411,12 @@ checks.try_it(race)
 
 # %% check="nt_xent" points=7
 z = torch.eye(2)  # two images at a right angle, both views alike
-loss = nt_xent(z, z, 0.5)
-assert torch.is_tensor(loss) and loss.shape == (), checks.why(nt_xent, "The loss is one torch number, shape ().")
-assert abs(loss.item() - math.log(1 + 2 * math.exp(-2))) < 1e-5, checks.why(nt_xent, "By hand it is log(1 + 2 e^-2).")
-opposite = nt_xent(z, -z, 0.5).item()  # each positive as far away as can be
-assert abs(opposite - math.log(1 + 2 * math.exp(2))) < 1e-5, checks.why(
-    nt_xent, "Positives at cosine -1: log(1 + 2 e^2)."
-)
+with checks.explained(nt_xent):
+    loss = nt_xent(z, z, 0.5)
+    assert torch.is_tensor(loss) and loss.shape == (), "The loss is one torch number, shape ()."
+    assert abs(loss.item() - math.log(1 + 2 * math.exp(-2))) < 1e-5, "By hand it is log(1 + 2 e^-2)."
+    opposite = nt_xent(z, -z, 0.5).item()  # each positive as far away as can be
+    assert abs(opposite - math.log(1 + 2 * math.exp(2))) < 1e-5, "Positives at cosine -1: log(1 + 2 e^2)."
 checks.check_nt_xent(nt_xent)
 
 # %% hidden="nt_xent" points=2
@@ -480,12 +472,9 @@ checks.try_it(show_chance)
 # <details><summary>Hint 3</summary><code>math.log(2 * n - 1)</code></details>
 
 # %% check="chance_loss" points=1.5
-assert abs(float(chance_loss(1))) < 1e-9, checks.why(
-    chance_loss, "With one image the positive is the only candidate: log 1 = 0."
-)
-assert abs(math.exp(float(chance_loss(4))) - 7) < 1e-6, checks.why(
-    chance_loss, "Eight views: seven candidates for each."
-)
+with checks.explained(chance_loss):
+    assert abs(float(chance_loss(1))) < 1e-9, "With one image the positive is the only candidate: log 1 = 0."
+    assert abs(math.exp(float(chance_loss(4))) - 7) < 1e-6, "Eight views: seven candidates for each."
 checks.check_chance_loss(chance_loss)
 
 # %% hidden="chance_loss" points=0.5
@@ -711,15 +700,12 @@ checks.try_it(compare_losses)
 
 # %% check="sup_con" points=3
 z = torch.eye(2)  # two images at a right angle, both views alike
-loss = sup_con(z, z, torch.tensor([0, 1]), 0.5)
-assert torch.is_tensor(loss) and loss.shape == (), checks.why(sup_con, "The loss is one torch number, shape ().")
-assert abs(loss.item() - math.log(1 + 2 * math.exp(-2))) < 1e-5, checks.why(
-    sup_con, "Different labels: NT-Xent, log(1 + 2 e^-2)."
-)
-loss = sup_con(z, z, torch.tensor([7, 7]), 0.5)  # one class: three positives with logits 2, 0 and 0
-assert abs(loss.item() - (math.log(math.e**2 + 2) - 2 / 3)) < 1e-5, checks.why(
-    sup_con, "By hand it is log(e^2 + 2) - 2/3."
-)
+with checks.explained(sup_con):
+    loss = sup_con(z, z, torch.tensor([0, 1]), 0.5)
+    assert torch.is_tensor(loss) and loss.shape == (), "The loss is one torch number, shape ()."
+    assert abs(loss.item() - math.log(1 + 2 * math.exp(-2))) < 1e-5, "Different labels: NT-Xent, log(1 + 2 e^-2)."
+    loss = sup_con(z, z, torch.tensor([7, 7]), 0.5)  # one class: three positives with logits 2, 0 and 0
+    assert abs(loss.item() - (math.log(math.e**2 + 2) - 2 / 3)) < 1e-5, "By hand it is log(e^2 + 2) - 2/3."
 checks.check_sup_con(sup_con)
 
 # %% hidden="sup_con" points=1

@@ -100,10 +100,11 @@ with checks.explained(warmup_cosine):
 checks.check_warmup_cosine(warmup_cosine)
 
 # %% hidden="warmup_cosine" points=1
-for seed in (1, 2, 3):
-    checks.check_warmup_cosine(warmup_cosine, seed=seed)
-assert abs(warmup_cosine(0, 7, 0, 0.3) - 0.3) < 1e-6, checks.why(warmup_cosine, "without warm-up the first rate is base_lr")
-assert abs(warmup_cosine(3, 40, 4, 0.2) - 0.2) < 1e-6, checks.why(warmup_cosine, "the last warm-up step has the whole rate")
+with checks.explained(warmup_cosine):
+    for seed in (1, 2, 3):
+        checks.check_warmup_cosine(warmup_cosine, seed=seed)
+    assert abs(warmup_cosine(0, 7, 0, 0.3) - 0.3) < 1e-6, "without warm-up the first rate is base_lr"
+    assert abs(warmup_cosine(3, 40, 4, 0.2) - 0.2) < 1e-6, "the last warm-up step has the whole rate"
 
 # %%
 my.keep(warmup_cosine)
@@ -194,12 +195,13 @@ with checks.explained(train_step):
 checks.check_train_step(train_step)
 
 # %% hidden="train_step" points=1
-for seed in (1, 2, 3):
-    checks.check_train_step(train_step, seed=seed)
-model = training.build_model(training.Recipe(hidden_dim=8))
-before = model.head.layers[2].weight.clone()
-train_step(model, torch.optim.SGD(model.parameters(), lr=0.1), x_a, x_b, 0.5)
-assert not torch.equal(before, model.head.layers[2].weight), checks.why(train_step, "the head's last layer should move")
+with checks.explained(train_step):
+    for seed in (1, 2, 3):
+        checks.check_train_step(train_step, seed=seed)
+    model = training.build_model(training.Recipe(hidden_dim=8))
+    before = model.head.layers[2].weight.clone()
+    train_step(model, torch.optim.SGD(model.parameters(), lr=0.1), x_a, x_b, 0.5)
+    assert not torch.equal(before, model.head.layers[2].weight), "the head's last layer should move"
 
 # %%
 my.keep(train_step)
@@ -556,8 +558,9 @@ with checks.explained(clinic):
 checks.check_clinic(clinic)
 
 # %% hidden="clinic" points=1
+with checks.explained(clinic):
+    assert sorted(clinic().values()) == sorted(training.CAUSES), "each cause should be named once"
 checks.check_clinic(clinic)
-assert sorted(clinic().values()) == sorted(training.CAUSES), checks.why(clinic, "each cause should be named once")
 
 # %%
 my.keep(clinic)

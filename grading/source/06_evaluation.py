@@ -138,15 +138,14 @@ with checks.explained(extract_features):
 checks.check_extract_features(extract_features)
 
 # %% hidden="extract_features" points=1
-for seed in (1, 2, 3):
-    checks.check_extract_features(extract_features, seed=seed)
-tiny = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
-white = torch.full((7, 3, 3, 3), 255, dtype=torch.uint8)
-h, wanted = extract_features(tiny, white, 3), tiny.eval()(torch.ones(7, 3, 3, 3)).detach()
-assert torch.allclose(h, wanted, atol=1e-5), checks.why(
-    extract_features, "white images should reach the encoder as ones"
-)
-assert not h.requires_grad, checks.why(extract_features, "h should not carry a gradient")
+with checks.explained(extract_features):
+    for seed in (1, 2, 3):
+        checks.check_extract_features(extract_features, seed=seed)
+    tiny = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
+    white = torch.full((7, 3, 3, 3), 255, dtype=torch.uint8)
+    h, wanted = extract_features(tiny, white, 3), tiny.eval()(torch.ones(7, 3, 3, 3)).detach()
+    assert torch.allclose(h, wanted, atol=1e-5), "white images should reach the encoder as ones"
+    assert not h.requires_grad, "h should not carry a gradient"
 
 # %%
 my.keep(extract_features)
@@ -229,14 +228,13 @@ with checks.explained(knn_accuracy):
 checks.check_knn_accuracy(knn_accuracy)
 
 # %% hidden="knn_accuracy" points=1
-for seed in (1, 2, 3):
-    checks.check_knn_accuracy(knn_accuracy, seed=seed)
-rows = nn.functional.one_hot(torch.arange(40) % 8).float() * torch.arange(1, 41)[:, None]
-half = torch.where(torch.arange(40) < 20, torch.arange(40) % 8, (torch.arange(40) + 1) % 8)
-value = knn_accuracy(rows, torch.arange(40) % 8, rows, half, 5, 0.1)
-assert math.isclose(value, 0.5), checks.why(
-    knn_accuracy, f"half of the labels are right, so 0.5 is wanted, not {value}"
-)
+with checks.explained(knn_accuracy):
+    for seed in (1, 2, 3):
+        checks.check_knn_accuracy(knn_accuracy, seed=seed)
+    rows = nn.functional.one_hot(torch.arange(40) % 8).float() * torch.arange(1, 41)[:, None]
+    half = torch.where(torch.arange(40) < 20, torch.arange(40) % 8, (torch.arange(40) + 1) % 8)
+    value = knn_accuracy(rows, torch.arange(40) % 8, rows, half, 5, 0.1)
+    assert math.isclose(value, 0.5), f"half of the labels are right, so 0.5 is wanted, not {value}"
 
 # %%
 my.keep(knn_accuracy)
@@ -402,13 +400,14 @@ with checks.explained(linear_probe):
 checks.check_linear_probe(linear_probe)
 
 # %% hidden="linear_probe" points=1
-for seed in (1, 2, 3):
-    checks.check_linear_probe(linear_probe, seed=seed)
-generator = torch.Generator().manual_seed(4)
-y = torch.arange(200) % 2
-h = torch.randn(200, 30, generator=generator) + 3 * y[:, None]
-value = linear_probe(h[:100], y[:100], h[100:], 1 - y[100:])
-assert value < 0.1, checks.why(linear_probe, f"all test labels are wrong, so about 0 is wanted, not {value:.2f}")
+with checks.explained(linear_probe):
+    for seed in (1, 2, 3):
+        checks.check_linear_probe(linear_probe, seed=seed)
+    generator = torch.Generator().manual_seed(4)
+    y = torch.arange(200) % 2
+    h = torch.randn(200, 30, generator=generator) + 3 * y[:, None]
+    value = linear_probe(h[:100], y[:100], h[100:], 1 - y[100:])
+    assert value < 0.1, f"all test labels are wrong, so about 0 is wanted, not {value:.2f}"
 
 # %%
 my.keep(linear_probe)
@@ -479,12 +478,11 @@ with checks.explained(alignment):
 checks.check_alignment(alignment)
 
 # %% hidden="alignment" points=0.5
-for seed in (1, 2, 3):
-    checks.check_alignment(alignment, seed=seed)
-z = torch.randn(20, 7, generator=torch.Generator().manual_seed(0))
-assert math.isclose(float(alignment(z, -3 * z)), 4, abs_tol=1e-4), checks.why(
-    alignment, "opposite rows have squared distance 4"
-)
+with checks.explained(alignment):
+    for seed in (1, 2, 3):
+        checks.check_alignment(alignment, seed=seed)
+    z = torch.randn(20, 7, generator=torch.Generator().manual_seed(0))
+    assert math.isclose(float(alignment(z, -3 * z)), 4, abs_tol=1e-4), "opposite rows have squared distance 4"
 
 # %%
 my.keep(alignment)
@@ -533,12 +531,11 @@ with checks.explained(uniformity):
 checks.check_uniformity(uniformity)
 
 # %% hidden="uniformity" points=0.5
-for seed in (1, 2, 3):
-    checks.check_uniformity(uniformity, seed=seed)
-value = float(uniformity(torch.eye(6) * torch.arange(1.0, 7.0)[:, None]))
-assert math.isclose(value, -4, rel_tol=1e-4), checks.why(
-    uniformity, "rows at right angles have squared distance 2: log exp(-4) = -4"
-)
+with checks.explained(uniformity):
+    for seed in (1, 2, 3):
+        checks.check_uniformity(uniformity, seed=seed)
+    value = float(uniformity(torch.eye(6) * torch.arange(1.0, 7.0)[:, None]))
+    assert math.isclose(value, -4, rel_tol=1e-4), "rows at right angles have squared distance 2: log exp(-4) = -4"
 
 # %%
 my.keep(uniformity)
