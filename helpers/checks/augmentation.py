@@ -202,8 +202,9 @@ def look_at_strength(color_distortion, jittered: Tensor) -> None:
         if name == "hue" and spread[name] > 0.6 * spread["brightness"]:
             raise NotYet(f"{what} turns the hue by up to {saw.max():.2f}; {wanted}. Your hue is as strong as the rest.")
         slack = 1.2 if name == "saturation" else 1.1  # a hue turned in another space than HSV moves saturation a little
+        least = 0.86 if name in ("brightness", "contrast") else 0.75  # hue and saturation are read less exactly
         expect(
-            0.75 * uniform < spread[name] < 1.3 * uniform and saw.max() < slack * reach + 0.02,
+            least * uniform < spread[name] < 1.3 * uniform and saw.max() < slack * reach + 0.02,
             f"{what} changes {name} by up to {saw.max():.2f}; {wanted}.",
         )
         expect(
@@ -327,7 +328,7 @@ def look_at_boxes(boxes: Tensor, image_ratio: float) -> None:
             "the crop's area is not random (8 % to 100 %)."
         )
     expect(
-        0.066 < smallest < 0.2 and 0.75 < largest < 1.06,
+        0.066 < smallest < 0.16 and 0.75 < largest < 1.06,
         f"{what} cuts out {smallest:.0%} to {largest:.0%} of the image's area in {n} draws; 8 % to 100 % is wanted.",
     )
     stretch = ratio.abs().max().exp().item()
@@ -349,7 +350,7 @@ def look_at_blur(simclr_transform) -> None:
     """Views of stripes with blur on and off: half of the views, or none, are softer than resizing makes them."""
     stripes = (0.3 + 0.3 * (torch.arange(160) // 20 % 2)).expand(3, 160, 160).contiguous()
     shares = []
-    for blur, count in ((False, 40), (True, 200)):
+    for blur, count in ((False, 40), (True, 480)):
         transform = call(f"simclr_transform(40, blur={blur})", simclr_transform, 40, strength=0.0, blur=blur)
         views = draw_views(f"simclr_transform(40, blur={blur})(image)", transform, stripes, count, (40, 40))
         values = sharpness(views)
