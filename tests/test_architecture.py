@@ -30,6 +30,19 @@ MAY_IMPORT = {  # module: the helpers it may import
         "machine",
         "clinic",
     },  # fmt: skip
+    "findings": {
+        "findings",
+        "data",
+        "augmentation",
+        "losses",
+        "encoder",
+        "projection_head",
+        "evaluation",
+        "machine",
+        "training",
+        "course",
+        "plots",
+    },  # fmt: skip
     "plots": {"plots"},
     "widgets": {"plots", "losses", "augmentation"},
     "checks": {"checks"},
