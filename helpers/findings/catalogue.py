@@ -24,7 +24,7 @@ from helpers.findings.core import (
     train,
 )
 from helpers.losses import sup_con
-from helpers.projection_head import ProjectionHead, SimCLR
+from helpers.projection_head import SimCLR, projection_mlp
 from helpers.training import TwoViews, build_model, views_of
 
 Rows = Iterator[tuple[str, Numbers]]
@@ -147,13 +147,9 @@ def with_head(lab: Lab, make: Callable[[int], nn.Module]) -> SimCLR:
 
 def heads(lab: Lab, conditions: tuple[str, ...]) -> Rows:
     recipe = lab.recipe
-    kinds = {
-        "none": lambda width: nn.Identity(),
-        "linear": lambda width: nn.Linear(width, recipe.out_dim),
-        "non-linear": lambda width: ProjectionHead(width, recipe.hidden_dim, recipe.out_dim),
-    }
+    widths = {"none": [], "linear": [recipe.out_dim], "non-linear": [recipe.hidden_dim, recipe.out_dim]}
     for condition in conditions:
-        model = train(lab, model=with_head(lab, kinds[condition]))
+        model = train(lab, model=with_head(lab, partial(projection_mlp, widths=widths[condition])))
         h, z = (evaluation.extract_features(part, lab.queries.images) for part in (model.encoder, of_z(model)))
         yield (
             condition,
