@@ -17,6 +17,7 @@ MAY_IMPORT = {  # module: the helpers it may import
     "encoder": set(),
     "projection_head": set(),
     "machine": set(),
+    "optimizers": set(),
     "clinic": {"data"},
     "checkpoints": {"encoder", "projection_head"},
     "evaluation": {"data", "encoder", "projection_head", "checkpoints", "augmentation"},
@@ -30,6 +31,19 @@ MAY_IMPORT = {  # module: the helpers it may import
         "evaluation",
         "machine",
         "clinic",
+    },  # fmt: skip
+    "findings": {
+        "findings",
+        "data",
+        "augmentation",
+        "losses",
+        "encoder",
+        "projection_head",
+        "evaluation",
+        "machine",
+        "training",
+        "course",
+        "plots",
     },  # fmt: skip
     "plots": {"plots"},
     "widgets": {"plots", "losses", "augmentation"},

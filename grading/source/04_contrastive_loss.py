@@ -738,7 +738,36 @@ my.progress()
 # %% [markdown]
 # With labels that all differ it is NT-Xent to the last digit: SimCLR is SupCon for people without labels. (The
 # projection head has nothing to do with it: both losses act on $z$, and both throw $g$ away afterwards.)
+
+# %% [markdown]
+# ## Predict, then measure
 #
+# A loss that is easier to lower is not a better loss, and there are losses beside it.
+# Run the cell to read the question and the choices; write one of them into `guess` and run it again. It then
+# trains small encoders on the built-in pictures, one seed, for a minute or two on two cores, and sets what came out
+# beside a larger run with several seeds and beside the paper. Nothing here gives points.
+
+# %%
+from helpers.findings import predict
+
+guess = None
+predict("temperature", guess)
+
+# %% [markdown]
+# Larger batches have more negatives, and take fewer steps in an epoch.
+
+# %%
+guess = None
+predict("batch_size", guess)
+
+# %% [markdown]
+# With labels there are two losses to choose from.
+
+# %%
+guess = None
+predict("sup_con", guess)
+
+# %% [markdown]
 # ## What you can now say
 #
 # - NT-Xent is a classification: $2N$ multiple-choice questions with $2N - 1$ candidates each.
