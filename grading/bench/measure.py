@@ -18,12 +18,12 @@ from grading.bench.race import race, ratio, summary
 from grading.bench.table import table
 from helpers.machine import usable_cores
 
-COUNT = 512  # images in a batch of views
+COUNT = 256  # images in a batch of views
 
 
 def measure_views(rounds: int) -> dict:
     """Seconds an image (two views) on one core; ratios; how the cost grows with the side of the image."""
-    seconds = race(views.runners(views.pictures(COUNT)), rounds)
+    seconds = race(views.runners(views.pictures(COUNT)), 3 * rounds)  # they are short
     numbers = ratios(seconds, "augment-exact/torchvision-pil", views.EXACT, views.PIL)
     if views.FUSED in seconds:
         numbers |= ratios(seconds, "augment/torchvision-pil", views.FUSED, views.PIL)
