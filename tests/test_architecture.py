@@ -13,6 +13,7 @@ MAY_IMPORT = {  # module: the helpers it may import
     "data": {"shapes"},
     "augmentation": set(),
     "losses": set(),
+    "distributed": {"losses"},
     "encoder": set(),
     "projection_head": set(),
     "machine": set(),
@@ -23,7 +24,7 @@ MAY_IMPORT = {  # module: the helpers it may import
     "training": {
         "data",
         "augmentation",
-        "losses",
+        "distributed",
         "encoder",
         "projection_head",
         "checkpoints",

@@ -435,6 +435,23 @@ assert abs(nt_xent(torch.ones(20, 3), torch.ones(20, 3)).item() - math.log(39)) 
 my.keep(nt_xent)
 
 # %% [markdown]
+# **When the matrix is too large.** It has $(2N)^2$ entries, and autograd keeps several such matrices for the way back.
+# But an anchor's loss needs only the *sum* of its row. `nt_xent_chunked` in `helpers/losses.py` makes one block of
+# the matrix at a time, adds it up and forgets it, and makes it again when the gradient is wanted. Same value, same
+# gradient, memory that grows as $N$.
+
+# %%
+from helpers.losses import nt_xent_chunked
+
+z = torch.randn(2, 512, 64, generator=torch.Generator().manual_seed(6), dtype=torch.float64).requires_grad_()
+whole, in_blocks = my.nt_xent(*z, 0.5), nt_xent_chunked(*z, 0.5, chunk=100)
+(slope,), (slope_in_blocks,) = (torch.autograd.grad(loss, z) for loss in (whole, in_blocks))
+print(f"value {whole.item():.12f} and {in_blocks.item():.12f}")
+print(f"gradients differ by at most {(slope - slope_in_blocks).abs().max():.1e}")
+for n in (256, 4096, 16384):
+    print(f"N = {n:<6} one matrix {4 * (2 * n) ** 2 / 2**20:8.2f} MiB   one block of 512 rows {4 * 512**2 / 2**20:.2f} MiB")
+
+# %% [markdown]
 # ## Reading a loss
 #
 # A classifier with ten classes that knows nothing has a loss of $\log 10$. What does a SimCLR that knows nothing
