@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import jupytext
@@ -36,6 +37,12 @@ HIDDEN = """# Your answer meets inputs here that you have not seen, when your no
 ### BEGIN HIDDEN TESTS
 {}
 ### END HIDDEN TESTS"""
+
+
+def repository() -> str:
+    """Where the course lives on the web: pyproject.toml is the one place that says it."""
+    settings = tomllib.loads((GRADING.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    return settings["project"]["urls"]["Repository"].rstrip("/")
 
 
 def sources(numbers: list[str]) -> list[Path]:
