@@ -6,7 +6,7 @@ PORT ?= 8888
 HOST ?= $(if $(wildcard /.dockerenv /run/.containerenv),0.0.0.0,localhost)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup lab test notebooks release grade bank hostile timings site format clean
+.PHONY: help setup lab test notebooks release grade bank hostile timings site class format clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -62,10 +62,18 @@ site: setup .venv-site/ready
 	@$(BIN)/python -m pip --python .venv-site/bin/python install -q --disable-pip-version-check -r docs/requirements.txt
 	@touch $@
 
+## make class      JupyterHub for a class on this machine, with nbgrader's exchange; as root (PORT=8000, docs/class.md)
+class: setup .venv-class/ready
+	@python -m teaching.classroom serve --address 0.0.0.0:$(if $(filter 8888,$(PORT)),8000,$(PORT))
+
+.venv-class/ready: teaching/requirements.txt teaching/hub.sh
+	@VENV="$(VENV)" PYTHON="$(PYTHON)" sh teaching/hub.sh
+	@touch $@
+
 ## make format     format and lint the code
 format: setup
 	@ruff format . && ruff check --fix .
 
 ## make clean      remove the environment and everything generated that is not committed
 clean:
-	rm -rf $(VENV) .venv-site site runs grading/instructor grading/.work *.egg-info
+	rm -rf $(VENV) .venv-site .venv-class site runs grading/instructor grading/.work *.egg-info

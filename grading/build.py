@@ -84,11 +84,13 @@ def write_instructor_notebooks(folder: Path, numbers: list[str] = ()) -> list[Pa
     return paths
 
 
-def course(root: Path) -> NbGraderAPI:
-    """nbgrader with the course's settings, its folders and gradebook under root."""
+def course(root: Path, exchange: Path | None = None) -> NbGraderAPI:
+    """nbgrader with the course's settings, its folders and gradebook under root, and a class's exchange if there is one."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # nbgrader calls `alembic`
     settings = PyFileConfigLoader("nbgrader_config.py", path=str(GRADING)).load_config()
     settings.CourseDirectory.root = str(root)
+    if exchange:
+        settings.Exchange.root, settings.ExchangeReleaseAssignment.force = str(exchange), True
     return NbGraderAPI(CourseDirectory(config=settings), config=settings)
 
 

@@ -72,7 +72,8 @@ def publish(executed: dict[str, NotebookNode], pages: Path, out: Path) -> None:
     for path in [*DOCS.glob("*.py"), *DOCS.glob("*.css")]:
         shutil.copy(path, pages)
     for path in DOCS.glob("*.md"):
-        (pages / path.name).write_text(outward(path.read_text(encoding="utf-8"), DOCS), encoding="utf-8")
+        text = with_output(outward(path.read_text(encoding="utf-8"), DOCS))
+        (pages / path.name).write_text(text, encoding="utf-8")
     for stem, notebook in executed.items():
         nbformat.write(readable(notebook), pages / f"{stem}.ipynb")
     shutil.rmtree(out, ignore_errors=True)
@@ -110,6 +111,18 @@ def outward(text: str, folder: Path) -> str:
         return f"{match[1]}({repository()}/{'tree' if path.is_dir() else 'blob'}/HEAD/{path.relative_to(ROOT)})"
 
     return re.sub(r"(\[[^\]]*\])\(([^)\s]+)\)", lead, text)
+
+
+def with_output(text: str) -> str:
+    """Markdown in which a fence that ends with `# its output:` is followed by what its command prints."""
+
+    def run(match: re.Match) -> str:
+        command = [sys.executable, *match[1].split()[1:]]
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        shown = said if said.startswith("#") else f"```\n{said}```\n"
+        return f"```\n{match[1]}\n```\n\n{shown}"
+
+    return re.sub(r"```\n(python -m [^\n#]*?) *# its output:\n```\n", run, text)
 
 
 def open_up(text: str) -> str:
