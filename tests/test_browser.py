@@ -12,8 +12,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
+from axe_playwright_python.sync_playwright import Axe
 
 from grading.build import NOTEBOOKS, SOURCE, instructor_notebook
+from helpers import evaluation, shapes, widgets
+from helpers.data import ImageSet
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -163,3 +167,93 @@ def test_validate_says_success_within_a_minute_for_right_answers(page, lab, stem
     nbformat.write(instructor_notebook(SOURCE / f"{stem}.py"), lab[2] / f"right_{stem}.ipynb")
     open_notebook(page, lab, f"right_{stem}.ipynb")
     assert "Success" in validate(page)
+
+
+def serious(page, inside: str = ".two-views") -> list[str]:
+    """What axe finds seriously or critically wrong with a part of the page: "rule: element" each."""
+    found = Axe().run(page, context=inside).response["violations"]
+    return [
+        f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found if one["impact"] in ("serious", "critical")
+    ]
+
+
+# the exported explorer: one file, no server
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Path:
+    images, labels, factors = shapes.render(300, seed=3)
+    pictures = ImageSet(images, labels, tuple(shapes.CLASSES), factors)
+    first = evaluation.embedding_map(images.flatten(1) / 255, labels)
+    noise = torch.randn(300, 8, generator=torch.Generator().manual_seed(1))
+    second = evaluation.embedding_map(noise, labels, start=first.points)
+    widget = widgets.explorer(pictures, {"noise": second, "pixels": first}, {"before": second, "after": first})
+    return widgets.save_page(widget, tmp_path_factory.mktemp("page") / "explorer.html", "Three hundred pictures.")
+
+
+def drag_around_everything(page) -> None:
+    box = page.locator("canvas.tv-over").bounding_box()
+    x, y, w, h = box["x"], box["y"], box["width"], box["height"]
+    page.mouse.move(x + 2, y + 2)
+    page.mouse.down()
+    for right, down in ((0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.01)):
+        page.mouse.move(x + w * right, y + h * down, steps=5)
+    page.mouse.up()
+
+
+def test_the_exported_explorer_needs_neither_server_nor_network(page, exported):
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.unroute("**/*")
+    page.route(
+        lambda address: address.startswith("http"), lambda route: page.asked.append(route.request.url) or route.abort()
+    )
+    page.goto(exported.as_uri())
+    drag_around_everything(page)
+    status = page.locator("[role=status]")
+    status.filter(has_text="300 pictures selected").wait_for()
+    assert page.get_by_label("selected pictures").locator("li").count() == 48
+    page.get_by_label("Map of", exact=True).select_option("noise")
+    page.get_by_text("of noise (chance").wait_for()
+    assert problems == [] and page.asked == []
+
+
+def test_the_explorer_can_be_used_by_keyboard_alone(page, exported):
+    page.unroute("**/*")
+    page.goto(exported.as_uri())
+    over, status = page.locator("canvas.tv-over"), page.locator("[role=status]")
+    over.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    status.filter(has_text="Nearest by pixels").wait_for()
+    assert page.locator("ul.tv-pictures li").count() == 9  # the clicked one, and eight neighbours
+    page.keyboard.press(" ")
+    status.filter(has_text="selected").wait_for()
+    page.keyboard.press("Escape")
+    status.filter(has_text="Cleared").wait_for()
+    moment = page.get_by_label("Moment of training")
+    moment.focus()
+    page.keyboard.press("Home")
+    page.get_by_text("of before (chance").wait_for()
+    assert moment.get_attribute("aria-valuetext") == "before"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_the_explorers_page(page, exported, scheme):
+    page.unroute("**/*")
+    page.emulate_media(color_scheme=scheme)
+    page.goto(exported.as_uri())
+    drag_around_everything(page)
+    page.locator("canvas.tv-over").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert serious(page, "html") == []
+
+
+def test_the_explorer_is_readable_at_twice_the_size(page, exported):
+    page.unroute("**/*")
+    page.set_viewport_size({"width": 640, "height": 900})  # 1280 pixels at 200 %
+    page.goto(exported.as_uri())
+    drag_around_everything(page)
+    assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")

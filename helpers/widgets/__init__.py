@@ -1,0 +1,8 @@
+"""Controls and live pictures for the notebooks, each usable by keyboard and readable by a screen reader.
+
+One module a notebook, its JavaScript beside it; core holds what several share. No training and no loading here.
+"""
+
+from helpers.widgets.core import save_page, show
+from helpers.widgets.evaluation import explorer, explorer_still
+from helpers.widgets.training import augmentation_sliders, live_picture, live_training, smooth
