@@ -12,6 +12,7 @@ MAY_IMPORT = {  # module: the helpers it may import
     "shapes": set(),
     "data": {"shapes"},
     "augmentation": set(),
+    "policies": {"augmentation"},
     "losses": set(),
     "encoder": set(),
     "projection_head": set(),
@@ -31,7 +32,7 @@ MAY_IMPORT = {  # module: the helpers it may import
         "clinic",
     },  # fmt: skip
     "plots": {"plots"},
-    "widgets": {"widgets", "plots", "losses", "augmentation", "data", "evaluation"},
+    "widgets": {"widgets", "plots", "losses", "augmentation", "policies", "data", "evaluation"},
     "checks": {"checks"},
     "course": {"checks"},
 }

@@ -1,145 +1,53 @@
 """The course as a learner meets it: a real JupyterLab, a real browser, and no internet."""
 
-import os
-import secrets
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import nbformat
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
 
-from grading.build import NOTEBOOKS, SOURCE, instructor_notebook
+from grading.build import SOURCE, instructor_notebook
 from helpers import evaluation, shapes, widgets
 from helpers.data import ImageSet
+from tests.lab import (
+    CHROMIUM,
+    local_page,
+    open_notebook,
+    run_all,
+    running_browser,
+    running_lab,
+    serious,
+    shut_down,
+    theme,
+    validate,
+    write_cells,
+)
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine (Debian: apt install chromium)"),
 ]
-READY = """async () => {
-  const current = window.jupyterapp.shell.currentWidget;
-  if (!current || !current.context || !current.sessionContext) return false;
-  await current.context.ready; await current.sessionContext.ready;
-  const kernel = current.sessionContext.session && current.sessionContext.session.kernel;
-  return !!kernel && kernel.connectionStatus === 'connected' && kernel.status === 'idle';
-}"""
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """A JupyterLab of this environment on a copy of the notebooks; (address, token, folder)."""
-    home = tmp_path_factory.mktemp("home")
-    folder = home / "course"
-    shutil.copytree(NOTEBOOKS, folder)
-    settings = home / "settings"
-    settings.mkdir()
-    (settings / "overrides.json").write_text(
-        '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false},'
-        ' "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}}'
-    )
-    port, token = free_port(), secrets.token_hex(8)
-    environment = os.environ | {
-        "HOME": str(home), "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_DATA_DIR": str(home / "data"),
-        "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "IPYTHONDIR": str(home / "ipython"), "OMP_NUM_THREADS": "1",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }  # fmt: skip
-    log = open(home / "lab.log", "w")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
-         f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True",
-         f"--LabApp.app_settings_dir={settings}"],
-        env=environment, stdout=log, stderr=log,
-    )  # fmt: skip
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token={token}", timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.5)
-    else:
-        raise RuntimeError((home / "lab.log").read_text()[-2000:])
-    yield f"http://127.0.0.1:{port}", token, folder
-    server.terminate()
-    server.wait(30)
-    log.close()
+    with running_lab(tmp_path_factory.mktemp("home")) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
-        )
+    with running_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def page(chromium):
-    """A page that may talk to this machine only; what it asked for elsewhere is in page.asked."""
-    context = chromium.new_context(viewport={"width": 1500, "height": 1000})
-    page = context.new_page()
-    page.asked = []
-
-    def local_only(route):
-        if route.request.url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")):
-            route.continue_()
-        else:
-            page.asked.append(route.request.url)
-            route.abort()
-
-    page.route("**/*", local_only)
+    page = local_page(chromium)
     yield page
-    context.close()
-
-
-def open_notebook(page, lab, name: str) -> None:
-    address, token, folder = lab
-    assert (folder / name).exists(), name
-    page.goto(f"{address}/lab/workspaces/{secrets.token_hex(4)}/tree/{name}?token={token}")
-    page.wait_for_selector(".jp-Notebook", timeout=90_000)
-    deadline = time.time() + 90
-    while not page.evaluate(READY):
-        assert time.time() < deadline, "the kernel did not start"
-        page.wait_for_timeout(250)
-
-
-def run_all(page) -> list[dict]:
-    """Run every cell; the errors that came out, as [{name, value}]."""
-    page.evaluate("""() => { window.finished = false;
-        window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.finished = true; }); }""")
-    page.wait_for_function("() => window.finished", timeout=300_000)
-    return page.evaluate("""() => { const cells = window.jupyterapp.shell.currentWidget.content.model.cells, found = [];
-        for (let i = 0; i < cells.length; i++) { const outputs = cells.get(i).outputs; if (!outputs) continue;
-          for (let j = 0; j < outputs.length; j++) { const o = outputs.get(j).toJSON();
-            if (o.output_type === 'error') found.push({name: o.ename, value: o.evalue}); } } return found; }""")
-
-
-def validate(page) -> str:
-    """Press the Validate button; the text of the dialog it ends in."""
-    page.get_by_role("button", name="Validate").first.click()
-    dialog = page.locator(".jp-Dialog").first
-    dialog.wait_for(timeout=240_000)
-    text = dialog.inner_text()
-    dialog.get_by_role("button").last.click()
-    return text
+    if page.url.startswith("http"):
+        shut_down(page)
+    page.context.close()
 
 
 def test_the_first_notebook_opens_and_runs_without_an_error_and_without_internet(page, lab):
@@ -169,12 +77,55 @@ def test_validate_says_success_within_a_minute_for_right_answers(page, lab, stem
     assert "Success" in validate(page)
 
 
-def serious(page, inside: str = ".two-views") -> list[str]:
-    """What axe finds seriously or critically wrong with a part of the page: "rule: element" each."""
-    found = Axe().run(page, context=inside).response["violations"]
-    return [
-        f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found if one["impact"] in ("serious", "critical")
-    ]
+# the augmentation studio
+
+STUDIO = """from helpers import data, widgets
+studio = widgets.augmentation_studio(data.samples())
+studio"""
+
+
+@pytest.fixture
+def studio(page, lab):
+    write_cells(lab.folder / "studio.ipynb", STUDIO)
+    open_notebook(page, lab, "studio.ipynb")
+    assert run_all(page) == []
+    page.locator(".tv-studio").wait_for()
+    return page.locator(".tv-studio")
+
+
+def test_every_slider_of_the_studio_changes_the_picture_by_keyboard(page, studio):
+    views = studio.locator("img.tv-views")
+    sliders = studio.get_by_role("slider")
+    assert sliders.count() == 13
+    for slider in sliders.all():
+        before = views.get_attribute("src")
+        slider.focus()
+        page.keyboard.press("Home" if slider.get_attribute("max") == "100" and slider.input_value() != "0" else "End")
+        page.wait_for_function("old => document.querySelector('img.tv-views').src !== old", arg=before)
+    assert "seed 100" in views.get_attribute("alt")
+    assert page.broke == [] and page.asked == []
+
+
+def test_the_studio_takes_another_picture_and_one_of_ones_own(page, studio, tmp_path):
+    views = studio.locator("img.tv-views")
+    studio.get_by_label("Picture").select_option("photograph: flower")
+    page.wait_for_function("() => document.querySelector('img.tv-views').alt.includes('photograph: flower')")
+    own = tmp_path / "own.png"
+    own.write_bytes(widgets.core.encode(shapes.render(1, seed=0)[0][0], "PNG"))
+    studio.get_by_label("or your own").set_input_files(own)
+    page.wait_for_function("() => document.querySelector('img.tv-views').alt.includes('your picture')")
+    assert studio.get_by_label("Picture").input_value() == "your picture"
+    assert views.is_visible()
+
+
+def test_the_studio_shows_policies_and_code_and_axe_finds_nothing_serious(page, studio):
+    for summary in studio.locator("summary").all():
+        summary.click()
+    studio.get_by_role("img", name="Four rows of 6 views").wait_for()
+    assert "v2.RandomResizedCrop(32" in studio.get_by_label("code of this transform").inner_text()
+    for colours in ("light", "dark"):
+        theme(page, colours)
+        assert serious(page) == []
 
 
 # the exported explorer: one file, no server
@@ -202,12 +153,6 @@ def drag_around_everything(page) -> None:
 
 
 def test_the_exported_explorer_needs_neither_server_nor_network(page, exported):
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.unroute("**/*")
-    page.route(
-        lambda address: address.startswith("http"), lambda route: page.asked.append(route.request.url) or route.abort()
-    )
     page.goto(exported.as_uri())
     drag_around_everything(page)
     status = page.locator("[role=status]")
@@ -215,11 +160,10 @@ def test_the_exported_explorer_needs_neither_server_nor_network(page, exported):
     assert page.get_by_label("selected pictures").locator("li").count() == 48
     page.get_by_label("Map of", exact=True).select_option("noise")
     page.get_by_text("of noise (chance").wait_for()
-    assert problems == [] and page.asked == []
+    assert page.broke == [] and page.asked == []
 
 
 def test_the_explorer_can_be_used_by_keyboard_alone(page, exported):
-    page.unroute("**/*")
     page.goto(exported.as_uri())
     over, status = page.locator("canvas.tv-over"), page.locator("[role=status]")
     over.focus()
@@ -241,7 +185,6 @@ def test_the_explorer_can_be_used_by_keyboard_alone(page, exported):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_on_the_explorers_page(page, exported, scheme):
-    page.unroute("**/*")
     page.emulate_media(color_scheme=scheme)
     page.goto(exported.as_uri())
     drag_around_everything(page)
@@ -252,7 +195,6 @@ def test_axe_finds_nothing_serious_on_the_explorers_page(page, exported, scheme)
 
 
 def test_the_explorer_is_readable_at_twice_the_size(page, exported):
-    page.unroute("**/*")
     page.set_viewport_size({"width": 640, "height": 900})  # 1280 pixels at 200 %
     page.goto(exported.as_uri())
     drag_around_everything(page)

@@ -127,3 +127,83 @@ def test_an_exported_page_is_one_file_that_names_no_address(pictures, space, tmp
     assert "<h1>Embedding explorer: 60 images</h1>" in text and "Sixty &amp; more." in text
     state = json.loads(re.search(r'id="state">(.*?)</script>', text, flags=re.S).group(1))
     assert state["count"] == {"value": 60}
+
+
+# the augmentation studio
+
+
+@pytest.fixture
+def studio():
+    image = shapes.render(1, seed=5)[0][0]
+    return widgets.augmentation_studio({"one": image, "other": 255 - image})
+
+
+def png(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def grid(studio) -> torch.Tensor:
+    """(12, 3, 32, 32) the views in the studio's picture."""
+    sheet = torch.from_numpy(png(studio.views).copy()).permute(2, 0, 1)
+    sheet = torch.nn.functional.pad(sheet, (0, 2, 0, 2))
+    tiles = sheet.unfold(1, 34, 34).unfold(2, 34, 34)  # (3, 2, 6, 34, 34)
+    return tiles.permute(1, 2, 0, 3, 4).reshape(12, 3, 34, 34)[:, :, :32, :32]
+
+
+PLAIN = {"smallest": 100, "widest": 100, "strength": 0, "grey": 0, "flipped": 0, "blurred": 0}
+
+
+@pytest.mark.parametrize("name, value", [("seed", 3), ("smallest", 90), ("strength", 100), ("hue", 0), ("grey", 100), ("flipped", 100), ("blurred", 100), ("widest", 300), ("largest", 20), ("jittered", 0), ("brightness", 0), ("contrast", 0), ("saturation", 0)])  # fmt: skip
+def test_every_slider_of_the_studio_changes_the_views(studio, name, value):
+    before = grid(studio)
+    studio.settings = studio.settings | {name: value}
+    assert not torch.equal(before, grid(studio))
+
+
+def test_a_studio_that_changes_nothing_shows_the_picture_itself(studio):
+    studio.settings = studio.settings | PLAIN
+    image = shapes.render(1, seed=5)[0][0]
+    assert (grid(studio).int() - image.int()).abs().max() <= 1
+    assert studio.similarity == pytest.approx(1.0) and studio.boxes[0] == [0, 0, 32, 32]
+
+
+def test_all_views_of_the_studio_turn_grey_or_mirrored_where_the_slider_says_so(studio):
+    studio.settings = studio.settings | PLAIN | {"grey": 100}
+    views = grid(studio).int()
+    assert (views[:, 0] - views[:, 1]).abs().max() <= 1
+    studio.settings = studio.settings | PLAIN | {"flipped": 100}
+    image = shapes.render(1, seed=5)[0][0]
+    assert (grid(studio).int() - image.flip(2).int()).abs().max() <= 1
+
+
+def test_the_studios_code_makes_the_same_views_where_nothing_is_left_to_chance(studio):
+    for change in ({}, {"grey": 100}, {"flipped": 100}):
+        studio.settings = studio.settings | PLAIN | change
+        space = {}
+        exec(studio.code, space)
+        view = space["transform"](shapes.render(1, seed=5)[0][0])
+        assert torch.allclose(view, grid(studio)[0] / 255, atol=0.01)
+
+
+def test_the_studios_code_has_the_numbers_of_the_sliders(studio):
+    studio.settings = studio.settings | {"smallest": 30, "largest": 60, "strength": 100, "hue": 40, "blurred": 50}
+    assert "scale=(0.3, 0.6)" in studio.code and "hue=0.4" in studio.code and "p=0.5" in studio.code
+    space = {}
+    exec(studio.code, space)
+    assert space["transform"](torch.rand(3, 50, 40)).shape == (3, 32, 32)
+
+
+def test_an_uploaded_picture_is_shown_and_a_broken_file_is_told(studio):
+    buffer = io.BytesIO()
+    Image.new("RGB", (400, 300), (250, 10, 10)).save(buffer, format="PNG")
+    studio.upload = buffer.getvalue()
+    assert studio.picture == "your picture" and studio.names[-1] == "your picture" and studio.problem == ""
+    assert studio.shape == [216, 288] and studio.side == 96
+    studio.upload = b"not a picture"
+    assert "could not be read" in studio.problem and studio.picture == "your picture"
+
+
+def test_the_policies_are_drawn_only_while_they_are_looked_at(studio):
+    assert studio.rows == b""
+    studio.compare = 1
+    assert png(studio.rows).shape == (4 * 34 - 2, 6 * 34 - 2, 3)

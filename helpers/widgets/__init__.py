@@ -3,6 +3,7 @@
 One module a notebook, its JavaScript beside it; core holds what several share. No training and no loading here.
 """
 
+from helpers.widgets.augmentation import augmentation_studio, studio_still
 from helpers.widgets.core import save_page, show
 from helpers.widgets.evaluation import explorer, explorer_still
-from helpers.widgets.training import augmentation_sliders, live_picture, live_training, smooth
+from helpers.widgets.training import live_picture, live_training, smooth

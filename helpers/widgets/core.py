@@ -96,10 +96,12 @@ def encode(pixels: Tensor, kind: str = "JPEG") -> bytes:
 
 
 def montage(images: Tensor, columns: int, gap: int = 0) -> Tensor:
-    """(M, 3, H, W) -> (3, rows · (H + gap), columns · (W + gap)), row by row, black where there are no more images."""
+    """(M, 3, H, W) -> (3, rows · (H + gap) - gap, columns · (W + gap) - gap), row by row, grey where nothing is."""
     rows = -(-len(images) // columns)
     count, channels, height, width = images.shape
-    sheet = images.new_zeros(rows * columns, channels, height + gap, width + gap)
+    grey = 128 if images.dtype == torch.uint8 else 0.5
+    sheet = images.new_full((rows * columns, channels, height + gap, width + gap), grey)
     sheet[:count, :, :height, :width] = images
     sheet = sheet.view(rows, columns, channels, height + gap, width + gap).permute(2, 0, 3, 1, 4)
-    return sheet.reshape(channels, rows * (height + gap), columns * (width + gap))
+    sheet = sheet.reshape(channels, rows * (height + gap), columns * (width + gap))
+    return sheet[:, : rows * (height + gap) - gap, : columns * (width + gap) - gap]
