@@ -1,5 +1,7 @@
 """The course as a learner meets it: a real JupyterLab, a real browser, and no internet."""
 
+import json
+import math
 from pathlib import Path
 
 import nbformat
@@ -7,8 +9,9 @@ import pytest
 import torch
 
 from grading.build import SOURCE, instructor_notebook
-from helpers import evaluation, shapes, widgets
+from helpers import evaluation, losses, shapes, widgets
 from helpers.data import ImageSet
+from helpers.widgets.losses import on_circle as losses_on_circle
 from tests.lab import (
     CHROMIUM,
     local_page,
@@ -126,6 +129,84 @@ def test_the_studio_shows_policies_and_code_and_axe_finds_nothing_serious(page, 
     for colours in ("light", "dark"):
         theme(page, colours)
         assert serious(page) == []
+
+
+# the loss bench
+
+
+@pytest.fixture
+def bench(page, tmp_path):
+    page.goto(widgets.save_page(widgets.loss_bench(), tmp_path / "bench.html").as_uri())
+    return page.locator(".tv-bench")
+
+
+def state(bench) -> tuple[list[float], float, float]:
+    """Angles in radians, temperature and loss as the bench says them."""
+    points = bench.get_by_role("group", name="Embeddings on a circle").get_by_role("slider").all()
+    degrees = [float(point.get_attribute("aria-valuenow")) for point in points]
+    tau = float(bench.get_by_label("Temperature").get_attribute("aria-valuetext"))
+    return [math.radians(one) for one in degrees], tau, float(bench.locator(".tv-big").inner_text())
+
+
+def reference(angles: list[float], temperature: float) -> float:
+    z_a, z_b = losses_on_circle(torch.tensor(angles)).chunk(2)
+    return losses.nt_xent(z_a, z_b, temperature).item()
+
+
+def test_the_bench_computes_the_loss_of_the_course_wherever_the_points_and_the_temperature_are(page, bench):
+    tau = bench.get_by_label("Temperature")
+    for key in ("", "Home", "PageUp", "PageUp", "End"):
+        tau.focus()
+        if key:
+            page.keyboard.press(key)
+        angles, temperature, loss = state(bench)
+        assert loss == pytest.approx(reference(angles, temperature), rel=0.06, abs=0.03)  # degrees and τ are rounded
+
+
+def test_the_benchs_loss_and_gradient_are_those_of_autograd_to_many_digits(page):
+    script = (widgets.core.HERE / "losses.js").read_text(encoding="utf-8")
+    page.goto("about:blank")
+    for temperature in (0.02, 0.3, 5.0):
+        angles = (6.28 * torch.rand(8, dtype=torch.float64)).requires_grad_()
+        z_a, z_b = losses_on_circle(angles).chunk(2)
+        loss = losses.nt_xent(z_a, z_b, temperature)
+        (turn,) = torch.autograd.grad(loss, angles)
+        code = script.replace("export default { render };", "") + f"; ntXent({angles.tolist()}, {temperature})"
+        found = page.evaluate(f"() => {{ return eval({json.dumps(code)}); }}")
+        assert found["loss"] == pytest.approx(loss.item(), rel=1e-9)
+        assert found["turn"] == pytest.approx(turn.tolist(), rel=1e-7, abs=1e-9)
+
+
+def test_a_point_of_the_bench_can_be_dragged_and_turned_by_keyboard_and_the_loss_follows(page, bench):
+    _, _, before = state(bench)
+    point = bench.get_by_role("slider", name="angle of b0")
+    box, target = point.bounding_box(), bench.get_by_role("slider", name="angle of a0").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(target["x"] + target["width"] / 2, target["y"] + target["height"] / 2, steps=6)
+    page.mouse.up()
+    angles, temperature, dragged = state(bench)
+    assert dragged < before and abs(angles[0] - angles[3]) < 0.2
+    page.keyboard.press("PageUp")
+    turned, temperature, loss = state(bench)
+    assert turned[3] == pytest.approx(angles[3] + math.radians(30), abs=0.03)
+    assert loss == pytest.approx(reference(turned, temperature), rel=0.03, abs=0.02)
+
+
+def test_gradient_descent_on_the_bench_lowers_the_loss(page, bench):
+    values = [state(bench)[2]]
+    for _ in range(4):
+        bench.get_by_role("button", name="One step").click()
+        values.append(state(bench)[2])
+    assert values == sorted(values, reverse=True) and values[-1] < values[0]
+    bench.get_by_role("button", name="Back").click()
+    assert state(bench)[2] == values[0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_the_bench(page, bench, scheme):
+    page.emulate_media(color_scheme=scheme)
+    assert serious(page) == []
 
 
 # the exported explorer: one file, no server

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import evaluation, shapes, widgets
+from helpers import evaluation, losses, shapes, widgets
 from helpers.data import ImageSet
 
 
@@ -207,3 +207,19 @@ def test_the_policies_are_drawn_only_while_they_are_looked_at(studio):
     assert studio.rows == b""
     studio.compare = 1
     assert png(studio.rows).shape == (4 * 34 - 2, 6 * 34 - 2, 3)
+
+
+# the loss bench
+
+
+def test_the_bench_starts_with_the_loss_of_its_points():
+    bench = widgets.loss_bench([0.1, 2.0, 4.0, 0.4, 2.5, 3.0], temperature=0.2)
+    z_a, z_b = bench.embeddings()
+    assert z_a.shape == z_b.shape == (3, 2)
+    assert bench.loss == pytest.approx(losses.nt_xent(z_a, z_b, 0.2).item())
+    assert len(widgets.loss_bench_still(bench).axes) >= 2
+
+
+def test_the_bench_wants_two_angles_an_image():
+    with pytest.raises(ValueError, match="5 angles are given; two for each image"):
+        widgets.loss_bench([0.0] * 5)

@@ -6,4 +6,5 @@ One module a notebook, its JavaScript beside it; core holds what several share. 
 from helpers.widgets.augmentation import augmentation_studio, studio_still
 from helpers.widgets.core import save_page, show
 from helpers.widgets.evaluation import explorer, explorer_still
+from helpers.widgets.losses import loss_bench, loss_bench_still
 from helpers.widgets.training import live_picture, live_training, smooth
