@@ -18,7 +18,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-from helpers import augmentation, checkpoints, checks, course, data, plots, shapes, training
+from helpers import augmentation, checkpoints, checks, course, data, plots, shapes, training, widgets
 from helpers.checks import NotYet
 
 my = course.Parts()  # your answers once they pass, the reference until then
@@ -645,6 +645,30 @@ for temperature, rate in ((5.0, 0.5), (5.0, 20.0), (0.02, 0.5), (0.02, 0.02)):
 # each other and never settles; with steps 25 times smaller the views meet. A change of temperature is a change of the
 # learning rate, too.
 #
+# ### The loss bench
+#
+# All of this at once, to take into your hands: three images, two views each, as points on the circle. Drag a point, or go
+# to it with Tab and turn it with the arrow keys, and everything follows: the cosines, what the chosen anchor believes
+# (its softmax), the loss, and the arrows along which gradient descent would push.
+#
+# 1. Lay $b_0$ on $a_0$. How small does that anchor's loss get at $\tau = 0.5$, and why not 0?
+# 2. Bring a negative close to $a_0$, and turn $\tau$ from 5 down to 0.05. Whose bar grows?
+# 3. Lay all six points in one place. What is the loss, and where do the arrows go?
+# 4. *Let it run* at $\tau = 0.5$, go back to the start, and run at $\tau = 0.05$.
+
+# %%
+bench = widgets.loss_bench()
+alt = "Cosines of six embeddings on a circle, and the role of each pair: one positive a row, itself, else negatives."
+widgets.show(bench, widgets.loss_bench_still(bench), alt=alt)
+
+# %% [markdown]
+# The browser computes all that by itself. Does it agree with your loss? Move something, and run this cell again:
+
+# %%
+z_a, z_b = bench.embeddings()  # (3, 2) each, where the points are now
+print(f"on the bench {bench.loss:.4f}   yours {float(my.nt_xent(z_a, z_b, bench.temperature)):.4f}")
+
+# %% [markdown]
 # ## With labels: SupCon
 #
 # In a batch of 256 pictures with ten classes, about 25 show the same kind of thing, and NT-Xent pushes them all
