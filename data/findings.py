@@ -64,7 +64,8 @@ def measure(name: str, seeds: list[int], data: str) -> None:
     path = f"findings/{name}{f'-{place}' if place else ''}"
     command = f"python -m data.findings {name} --seeds {' '.join(map(str, seeds))}"
     write_result(path, command + (f" --data {data}" if place else ""), seeds, numbers)
-    plots.finding(rows, name).savefig(RESULTS / f"{path}.png", dpi=110, metadata={"Software": None})
+    figure = plots.composition_matrix(rows) if name == "composition" else plots.finding(rows, name)
+    figure.savefig(RESULTS / f"{path}.png", dpi=110, metadata={"Software": None})
 
 
 def run(name: str, seed: int, data: str) -> dict[str, dict[str, float]]:

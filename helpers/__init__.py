@@ -6,6 +6,7 @@
     shapes           the built-in pictures: ten object classes whose every factor is known
     data             pictures from disk or the web as uint8 tensors
     augmentation     two random views of every image
+    policies         three other ways to make views: AutoAugment, RandAugment, SimAugment
     encoder          a ResNet as f, for small and large images
     projection_head  g, and SimCLR = f then g
     losses           NT-Xent and its supervised sister

@@ -28,8 +28,15 @@ def uniform(count: int, columns: int, generator: Generator | None) -> Tensor:
     return torch.rand(count, columns, generator=generator, device="cpu" if generator is None else generator.device)
 
 
-def crop_boxes(count: int, height: int, width: int, area: tuple[float, float], generator: Generator | None) -> Tensor:
-    """Boxes of random area (a share of the image) and ratio (3/4 to 4/3, uniform in its logarithm).
+def crop_boxes(
+    count: int,
+    height: int,
+    width: int,
+    area: tuple[float, float],
+    generator: Generator | None,
+    widest: float = 4 / 3,
+) -> Tensor:
+    """Boxes of random area (a share of the image) and ratio of width to height (1 / widest to widest, even in its log).
 
     Of ten drawn boxes the first that fits the image is taken, else the largest central one: torchvision's
     RandomResizedCrop, for many images at once.
@@ -39,31 +46,40 @@ def crop_boxes(count: int, height: int, width: int, area: tuple[float, float], g
     """
     draws = uniform(count, 2 * TRIES + 2, generator)
     wanted = height * width * (area[0] + (area[1] - area[0]) * draws[:, :TRIES])  # (N, 10) pixels in the box
-    ratio = (4 / 3) ** (2 * draws[:, TRIES : 2 * TRIES] - 1)  # (N, 10) width / height
+    ratio = widest ** (2 * draws[:, TRIES : 2 * TRIES] - 1)  # (N, 10) width / height
     widths, heights = (wanted * ratio).sqrt().round(), (wanted / ratio).sqrt().round()
     fits = (0 < widths) & (widths <= width) & (0 < heights) & (heights <= height)
     some, first = fits.any(dim=1), fits.int().argmax(dim=1, keepdim=True)  # argmax: the first that fits
-    box_width = torch.where(some, widths.gather(1, first)[:, 0], min(width, round(height * 4 / 3)))  # (N,)
-    box_height = torch.where(some, heights.gather(1, first)[:, 0], min(height, round(width * 4 / 3)))
+    box_width = torch.where(some, widths.gather(1, first)[:, 0], min(width, round(height * widest)))  # (N,)
+    box_height = torch.where(some, heights.gather(1, first)[:, 0], min(height, round(width * widest)))
     top, left = height - box_height, width - box_width  # what is left of the image
     top = torch.where(some, draws[:, -2] * (top + 1), top / 2).floor()
     left = torch.where(some, draws[:, -1] * (left + 1), left / 2).floor()
     return torch.stack([top, left, box_height, box_width], dim=1).long()
 
 
-def jitter_factors(count: int, strength: float, generator: Generator | None) -> tuple[Tensor, Tensor]:
+def jitter_factors(
+    count: int,
+    strength: float,
+    generator: Generator | None,
+    parts: tuple[float, float, float, float] = (0.8, 0.8, 0.8, 0.2),
+    chance: float = 0.8,
+) -> tuple[Tensor, Tensor]:
     """Factors for brightness, contrast and saturation (1 ± 0.8 s, not below 0), a shift for hue (± 0.2 s turns).
+
+    Args:
+        parts: what stands above as 0.8, 0.8, 0.8 and 0.2. chance: share of the images that change at all.
 
     Returns:
         (N, 4) factors, in the order BRIGHTNESS, CONTRAST, SATURATION, HUE; neutral (1, 1, 1, 0) for one image in five,
         and (N, 4) int64, each row the order in which its image meets the four.
     """
     draws = uniform(count, 9, generator)
-    reach = draws.new_tensor([0.8, 0.8, 0.8, 0.2]) * strength
+    reach = draws.new_tensor(parts) * strength
     neutral = draws.new_tensor([1, 1, 1, 0])
     lowest = torch.cat([(neutral - reach)[:HUE].clamp(min=0), -reach[HUE:]])
     factors = lowest + (neutral + reach - lowest) * draws[:, :4]  # (N, 4)
-    return torch.where(draws[:, 8:] < 0.8, factors, neutral), draws[:, 4:8].argsort(dim=1)
+    return torch.where(draws[:, 8:] < chance, factors, neutral), draws[:, 4:8].argsort(dim=1)
 
 
 # Operations: images (N, 3, H, W) float in [0, 1] and one parameter an image, new images out ---------------------------

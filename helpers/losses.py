@@ -175,6 +175,43 @@ def sup_con(z_a: Tensor, z_b: Tensor, labels: Tensor, temperature: float) -> Ten
     return (surprise.sum(dim=1) / positive.sum(dim=1)).mean()  # ()
 
 
+def decoupled(z_a: Tensor, z_b: Tensor, temperature: float = 0.5) -> Tensor:
+    """NT-Xent whose denominator leaves the positive out (Yeh et al. 2022, "Decoupled Contrastive Learning").
+
+    In NT-Xent an anchor that has found its positive hardly pushes its negatives any more; here it goes on.
+
+    Arguments and result as for `nt_xent`, for at least two images; the value may be negative.
+    """
+    z = stack_views(z_a, z_b, temperature)  # (2N, D)
+    if len(z_a) < 2:
+        raise ValueError("decoupled needs at least two images: one alone has no negatives.")
+    logits = cosine_similarities(z) / temperature  # (2N, 2N)
+    pull = logits.gather(1, positive_index(len(z_a), z.device)[:, None])  # (2N, 1)
+    same_image = torch.eye(len(z_a), dtype=torch.bool, device=z.device).repeat(2, 2)  # (2N, 2N) itself and its positive
+    return (logits.masked_fill(same_image, -math.inf).logsumexp(dim=1) - pull[:, 0]).mean()  # ()
+
+
+def margin_triplet(z_a: Tensor, z_b: Tensor, margin: float = 0.5) -> Tensor:
+    """How far each negative fails to be less similar than the positive by a margin, on average (SimCLR, table 2).
+
+    No temperature, no softmax: a negative that is far enough away counts for nothing, and all others count the same.
+
+    Args:
+        z_a, z_b: (N, D) as for `nt_xent`, at least two images.
+        margin: on the scale of cosines, > 0.
+
+    Returns:
+        () mean of max(0, cos(anchor, negative) - cos(anchor, positive) + margin) over 2N anchors and 2N - 2 negatives.
+    """
+    z = stack_views(z_a, z_b, margin)  # (2N, D)
+    if len(z_a) < 2:
+        raise ValueError("margin_triplet needs at least two images: one alone has no negatives.")
+    similarities = cosine_similarities(z)  # (2N, 2N)
+    pull = similarities.gather(1, positive_index(len(z_a), z.device)[:, None])  # (2N, 1)
+    negative = ~torch.eye(len(z_a), dtype=torch.bool, device=z.device).repeat(2, 2)  # (2N, 2N)
+    return F.relu(similarities - pull + margin)[negative].mean()  # ()
+
+
 def stack_views(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
     """[z_a; z_b], (2N, D), float32 at least; ValueError where they or the temperature cannot be used."""
     if z_a.ndim != 2 or z_a.shape != z_b.shape:

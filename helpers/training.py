@@ -222,10 +222,13 @@ def how_to_go_on(checkpoint: str | Path | None, recipe: Recipe) -> str:
     """One line after Ctrl-C."""
     if checkpoint is None or not Path(checkpoint).exists():
         return "Stopped. No epoch was finished and kept, so the next run starts from the beginning."
-    done = len(checkpoints.load_checkpoint(checkpoint)["history"]["epochs"])
-    return (
-        f"Stopped. {checkpoint} keeps {done} of {recipe.epochs} epochs: run the same again and it goes on from there."
-    )
+    return f"Stopped. {checkpoint} keeps {epochs_done(checkpoint)} of {recipe.epochs} epochs: run the same again and it goes on from there."
+
+
+def epochs_done(checkpoint: str | Path) -> int:
+    """Whole epochs that a run's checkpoint keeps; 0 where there is none yet."""
+    path = Path(checkpoint)
+    return len(checkpoints.load_checkpoint(path)["history"]["epochs"]) if path.exists() else 0
 
 
 def recipe_for(name: str, side: int, **settings) -> Recipe:
@@ -274,6 +277,32 @@ def knn_monitor(train: data.ImageSet, queries: int = 1000, bank: int = 4000, k: 
         return {"knn": knn}
 
     return monitor
+
+
+def keep_moments(folder: Path, model: nn.Module, recipe: Recipe, done: int, monitor: Monitor | None = None) -> Monitor:
+    """A monitor that also keeps what the model was before training and after 1, 2, 4, 8, ... epochs, to look back on.
+
+    Args:
+        folder: gets one small checkpoint a moment, epoch-000.pt and so on, its weights as float16.
+        done: epochs that an earlier, stopped part of the run has behind it.
+        monitor: called as well; its numbers are handed on.
+    """
+    state = {"epoch": done}
+
+    def keep(model: nn.Module) -> None:
+        weights = {n: value.half() if value.is_floating_point() else value for n, value in model.state_dict().items()}
+        path = folder / f"epoch-{state['epoch']:03d}.pt"
+        checkpoints.save_checkpoint(path, {"model": weights, "recipe": asdict(recipe)})
+
+    def watched(model: nn.Module) -> dict[str, float]:
+        state["epoch"] += 1
+        if state["epoch"].bit_count() == 1 or state["epoch"] == recipe.epochs:
+            keep(model)
+        return monitor(model) if monitor else {}
+
+    if done == 0:
+        keep(model)
+    return watched
 
 
 def epochs_in(
@@ -366,7 +395,7 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
         labelled = data.load_images(arguments.data, "train", image_size=arguments.image_size)
     monitor = knn_monitor(labelled) if labelled.labels is not None else None
     checkpoint = out / "checkpoint.pt"
-    done = len(checkpoints.load_checkpoint(checkpoint)["history"]["epochs"]) if checkpoint.exists() else 0
+    done = epochs_done(checkpoint)
     if arguments.seconds is not None:
         keep = out / "epochs.txt"
         epochs = epochs_in(arguments.seconds, model, images.images, two_views, recipe, monitor, keep)

@@ -11,7 +11,7 @@ from torch import nn
 
 from data import findings as command
 from data import record
-from helpers import findings, training
+from helpers import findings, plots, training
 from helpers.data import load_images
 from helpers.findings import catalogue, core, notebook
 from helpers.findings.catalogue import FINDINGS
@@ -185,6 +185,14 @@ def test_the_command_writes_every_seeds_numbers_the_intervals_the_verdict_and_a_
     assert {"command", "versions", "machine", "recipe", "contrasts"} <= result.keys()
     assert (tmp_path / "findings/histogram.png").stat().st_size > 5000
     assert "histogram" in capsys.readouterr().out
+
+
+def test_the_matrix_of_compositions_has_single_operations_on_the_diagonal():
+    rows = {name: {"knn": [0.1 * place]} for place, name in enumerate(FINDINGS["composition"].conditions)}
+    [axes] = plots.composition_matrix(rows).axes
+    written = {text.get_position(): text.get_text() for text in axes.texts}
+    assert len(written) == 16 and written[1, 1] == "10.0%"  # color
+    assert written[1, 0] == written[0, 1] == "40.0%"  # crop + color
 
 
 def test_a_head_made_for_the_encoder_takes_its_h(lab):

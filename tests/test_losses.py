@@ -357,3 +357,40 @@ def test_the_loss_holds_nothing_of_two_n_by_two_n_by_d():
 def test_the_public_names_of_the_module_are_those_of_the_exercises():
     for name in ("cosine_similarities", "positive_index", "nt_xent_loop", "nt_xent", "chance_loss", "sup_con"):
         assert getattr(losses, name).__doc__
+
+
+# Variants
+
+
+def triplets_by_hand(z_a, z_b, margin):
+    z, n, total = F.normalize(torch.cat([z_a, z_b]), dim=1), len(z_a), []
+    for i in range(2 * n):
+        j = (i + n) % (2 * n)
+        total += [max(0.0, (z[i] @ z[k] - z[i] @ z[j]).item() + margin) for k in range(2 * n) if k not in (i, j)]
+    return sum(total) / len(total)
+
+
+def decoupled_by_hand(z_a, z_b, temperature):
+    z, n, total = F.normalize(torch.cat([z_a, z_b]), dim=1), len(z_a), 0.0
+    for i in range(2 * n):
+        j = (i + n) % (2 * n)
+        negatives = sum(math.exp(z[i] @ z[k] / temperature) for k in range(2 * n) if k not in (i, j))
+        total -= math.log(math.exp(z[i] @ z[j] / temperature) / negatives)
+    return total / (2 * n)
+
+
+@pytest.mark.parametrize("setting", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "loss, by_hand", [(losses.decoupled, decoupled_by_hand), (losses.margin_triplet, triplets_by_hand)]
+)
+def test_a_variant_equals_its_equation_one_anchor_at_a_time(loss, by_hand, setting):
+    z_a, z_b = pair(6, 5)
+    assert loss(z_a, z_b, setting).item() == pytest.approx(by_hand(z_a, z_b, setting), rel=1e-9)
+
+
+@pytest.mark.parametrize("loss", [losses.decoupled, losses.margin_triplet])
+def test_a_variant_has_the_gradient_of_finite_differences_and_refuses_a_batch_without_negatives(loss):
+    z_a, z_b = (z.requires_grad_() for z in pair(4, 3))
+    assert torch.autograd.gradcheck(lambda a, b: loss(a, b, 0.5), (z_a, z_b))
+    with pytest.raises(ValueError, match="at least two images"):
+        loss(z_a[:1], z_b[:1])

@@ -344,7 +344,7 @@ def test_the_live_picture_says_in_words_what_it_draws():
 
 def test_live_training_passes_the_monitor_through_and_draws_the_last_step(monkeypatch):
     shown = []
-    monkeypatch.setattr(widgets, "display", shown.append)
+    monkeypatch.setattr("helpers.widgets.training.display", shown.append)
     on_step, monitor = widgets.live_training(8, lambda model: {"knn": 0.5, "other": 1.0}, chance=0.1)
     for step in range(200):
         on_step(step, 200, 2.0 - step / 200)
@@ -356,7 +356,7 @@ def test_live_training_passes_the_monitor_through_and_draws_the_last_step(monkey
 
 def test_live_training_without_a_monitor_shows_the_loss_alone(monkeypatch):
     shown = []
-    monkeypatch.setattr(widgets, "display", shown.append)
+    monkeypatch.setattr("helpers.widgets.training.display", shown.append)
     on_step, monitor = widgets.live_training(8)
     on_step(0, 1, 2.5)
     assert monitor(None) == {}

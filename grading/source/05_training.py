@@ -435,11 +435,13 @@ print(f"{len(pictures):,} images, {epochs} epochs of {len(pictures) // recipe.ba
 # it goes on after the last whole epoch. If you restarted the kernel, run the cells above it first.
 
 # %%
-on_step, watched = widgets.live_training(recipe.batch_size, monitor, 1 / max(1, len(labelled.classes)))
+done = training.epochs_done(folder / "run.pt")
+moments = training.keep_moments(folder / "moments", model, recipe, done, monitor)  # notebook 06 shows them
+on_step, watched = widgets.live_training(recipe.batch_size, moments, 1 / max(1, len(labelled.classes)))
 start = time.perf_counter()
 with machine.fast(model):  # bfloat16 where the hardware has it: the same run in about half the time
     history = my.pretrain(model, pictures.images.to(machine.best_device()), two_views, recipe,
-                          monitor=watched if monitor else None, checkpoint=folder / "run.pt", on_step=on_step)
+                          monitor=watched, checkpoint=folder / "run.pt", on_step=on_step)
 print(f"{time.perf_counter() - start:.0f} s")
 state = {"model": model.state_dict(), "recipe": asdict(recipe), "history": history}
 checkpoints.save_checkpoint(folder / "checkpoint.pt", state)  # for notebook 06

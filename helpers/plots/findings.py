@@ -46,3 +46,27 @@ def finding(rows: dict[str, dict[str, list[float]]], title: str) -> Figure:
     figure.suptitle(title.replace("_", " "), fontsize=10)
     figure.tight_layout()
     return figure
+
+
+def composition_matrix(rows: dict[str, dict[str, list[float]]], name: str = "knn") -> Figure:
+    """A number of single operations on the diagonal and of pairs off it, as in figure 5 of the SimCLR paper.
+
+    Args:
+        rows: as for `finding`; conditions "a" and "a + b", one order of each pair.
+    """
+    single = [condition for condition in rows if " + " not in condition]
+    means = {condition: sum(numbers[name]) / len(numbers[name]) for condition, numbers in rows.items()}
+    table = [[means.get(f"{a} + {b}", means.get(f"{b} + {a}", means[a])) for b in single] for a in single]
+    figure, ax = plt.subplots(figsize=(1.1 * len(single) + 1.2, 0.9 * len(single) + 0.8))
+    ax.imshow(table, cmap="cividis")
+    middle = (min(means.values()) + max(means.values())) / 2
+    for row, values in enumerate(table):
+        for column, value in enumerate(values):
+            ink = "white" if value < middle else "black"
+            ax.text(column, row, number(name, value), ha="center", va="center", color=ink, fontsize=9)
+    ax.set_xticks(range(len(single)), single), ax.set_yticks(range(len(single)), single)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    ax.set_title(f"{LABELS.get(name, name)}\none operation (diagonal), or two", fontsize=9)
+    figure.tight_layout()
+    return figure
