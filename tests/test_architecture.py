@@ -16,6 +16,7 @@ MAY_IMPORT = {  # module: the helpers it may import
     "encoder": set(),
     "projection_head": set(),
     "machine": set(),
+    "colab": set(),
     "clinic": {"data"},
     "checkpoints": {"encoder", "projection_head"},
     "evaluation": {"data", "encoder", "projection_head", "checkpoints", "augmentation"},
