@@ -6,7 +6,7 @@ PORT ?= 8888
 HOST ?= $(if $(wildcard /.dockerenv /run/.containerenv),0.0.0.0,localhost)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup lab test notebooks release grade bank hostile timings site class format clean
+.PHONY: help setup lab test notebooks release grade bank hostile bench kills timings site class format clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -47,6 +47,14 @@ bank: setup
 ## make hostile    grade a class that attacks the grader, and kill the grader; write data/results/hostile.json
 hostile: setup
 	@python -m grading.hostile && python -m grading.hostile --kills 20
+
+## make bench      install lightly, kornia and pytorch-metric-learning beside the course, race them; write data/results/bench.*
+bench: setup
+	@python -m grading.bench && python -m grading.bench.profile
+
+## make kills      kill a training run 20 times, resume it, compare the last bit; write data/results/kills.json
+kills: setup
+	@python -m tests.kill_training --kills 20
 
 ## make timings    run every notebook, write wall time and peak memory to data/results/timings.json
 timings: setup

@@ -6,9 +6,11 @@
     shapes           the built-in pictures: ten object classes whose every factor is known
     data             pictures from disk or the web as uint8 tensors
     augmentation     two random views of every image
+    policies         three other ways to make views: AutoAugment, RandAugment, SimAugment
     encoder          a ResNet as f, for small and large images
     projection_head  g, and SimCLR = f then g
     losses           NT-Xent and its supervised sister
+    distributed      one run on several devices
     checkpoints      written whole or not at all
     evaluation       what is h worth?            python -m helpers.evaluation CHECKPOINT
     training         the loop                    python -m helpers.training --data shapes --epochs 10 --out runs/first

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
+from sklearn.datasets import load_sample_image
 from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
@@ -227,6 +228,24 @@ def download(name: str, dataset: type, root: Path, options: dict):
         socket.setdefaulttimeout(patience)
         if is_new and archive.is_file() and not check_integrity(archive, dataset.tgz_md5):
             archive.unlink()  # a part of an archive only fills the disk
+
+
+def samples(root: str | Path = DATA) -> dict[str, Tensor]:
+    """A few pictures to play with, (3, H, W) uint8 by name: built in, two photographs, CIFAR-10 where it lies under root.
+
+    The photographs come with scikit-learn (CC BY 2.0; flower by vultilion, temple by danielbuechele, both on Flickr).
+    """
+    images, labels, _ = shapes.render(10, seed=5)
+    pictures = {f"built in: {shapes.CLASSES[label]}": image for image, label in zip(images, labels.tolist())}
+    pictures = dict(sorted(pictures.items()))
+    for name, file in (("flower", "flower.jpg"), ("temple", "china.jpg")):
+        photograph = Image.fromarray(load_sample_image(file)).resize((288, 192), Image.Resampling.BICUBIC)
+        pictures[f"photograph: {name}"] = torch.from_numpy(np.array(photograph)).permute(2, 0, 1).contiguous()
+    if (Path(root) / "cifar-10-batches-py").is_dir():
+        cifar10 = load_images("cifar10", "test", root)
+        for label, name in enumerate(cifar10.classes):
+            pictures[f"CIFAR-10: {name}"] = cifar10.images[int((cifar10.labels == label).nonzero()[0])]
+    return pictures
 
 
 def is_full(problem: OSError) -> bool:

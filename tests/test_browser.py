@@ -1,141 +1,56 @@
 """The course as a learner meets it: a real JupyterLab, a real browser, and no internet."""
 
-import os
-import secrets
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
+import json
+import math
 from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
-from grading.build import NOTEBOOKS, SOURCE, instructor_notebook
+from grading.build import SOURCE, instructor_notebook
+from helpers import evaluation, losses, shapes, widgets
+from helpers.data import ImageSet
+from helpers.widgets.losses import on_circle as losses_on_circle
+from tests.lab import (
+    CHROMIUM,
+    local_page,
+    open_notebook,
+    run_all,
+    running_browser,
+    running_lab,
+    serious,
+    shut_down,
+    theme,
+    validate,
+    write_cells,
+)
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine (Debian: apt install chromium)"),
 ]
-READY = """async () => {
-  const current = window.jupyterapp.shell.currentWidget;
-  if (!current || !current.context || !current.sessionContext) return false;
-  await current.context.ready; await current.sessionContext.ready;
-  const kernel = current.sessionContext.session && current.sessionContext.session.kernel;
-  return !!kernel && kernel.connectionStatus === 'connected' && kernel.status === 'idle';
-}"""
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """A JupyterLab of this environment on a copy of the notebooks; (address, token, folder)."""
-    home = tmp_path_factory.mktemp("home")
-    folder = home / "course"
-    shutil.copytree(NOTEBOOKS, folder)
-    settings = home / "settings"
-    settings.mkdir()
-    (settings / "overrides.json").write_text(
-        '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false},'
-        ' "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}}'
-    )
-    port, token = free_port(), secrets.token_hex(8)
-    environment = os.environ | {
-        "HOME": str(home), "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_DATA_DIR": str(home / "data"),
-        "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "IPYTHONDIR": str(home / "ipython"), "OMP_NUM_THREADS": "1",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }  # fmt: skip
-    log = open(home / "lab.log", "w")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
-         f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True",
-         f"--LabApp.app_settings_dir={settings}"],
-        env=environment, stdout=log, stderr=log,
-    )  # fmt: skip
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token={token}", timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.5)
-    else:
-        raise RuntimeError((home / "lab.log").read_text()[-2000:])
-    yield f"http://127.0.0.1:{port}", token, folder
-    server.terminate()
-    server.wait(30)
-    log.close()
+    with running_lab(tmp_path_factory.mktemp("home")) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
-        )
+    with running_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def page(chromium):
-    """A page that may talk to this machine only; what it asked for elsewhere is in page.asked."""
-    context = chromium.new_context(viewport={"width": 1500, "height": 1000})
-    page = context.new_page()
-    page.asked = []
-
-    def local_only(route):
-        if route.request.url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")):
-            route.continue_()
-        else:
-            page.asked.append(route.request.url)
-            route.abort()
-
-    page.route("**/*", local_only)
+    page = local_page(chromium)
     yield page
-    context.close()
-
-
-def open_notebook(page, lab, name: str) -> None:
-    address, token, folder = lab
-    assert (folder / name).exists(), name
-    page.goto(f"{address}/lab/workspaces/{secrets.token_hex(4)}/tree/{name}?token={token}")
-    page.wait_for_selector(".jp-Notebook", timeout=90_000)
-    deadline = time.time() + 90
-    while not page.evaluate(READY):
-        assert time.time() < deadline, "the kernel did not start"
-        page.wait_for_timeout(250)
-
-
-def run_all(page) -> list[dict]:
-    """Run every cell; the errors that came out, as [{name, value}]."""
-    page.evaluate("""() => { window.finished = false;
-        window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.finished = true; }); }""")
-    page.wait_for_function("() => window.finished", timeout=300_000)
-    return page.evaluate("""() => { const cells = window.jupyterapp.shell.currentWidget.content.model.cells, found = [];
-        for (let i = 0; i < cells.length; i++) { const outputs = cells.get(i).outputs; if (!outputs) continue;
-          for (let j = 0; j < outputs.length; j++) { const o = outputs.get(j).toJSON();
-            if (o.output_type === 'error') found.push({name: o.ename, value: o.evalue}); } } return found; }""")
-
-
-def validate(page) -> str:
-    """Press the Validate button; the text of the dialog it ends in."""
-    page.get_by_role("button", name="Validate").first.click()
-    dialog = page.locator(".jp-Dialog").first
-    dialog.wait_for(timeout=240_000)
-    text = dialog.inner_text()
-    dialog.get_by_role("button").last.click()
-    return text
+    if page.url.startswith("http"):
+        shut_down(page)
+    page.context.close()
 
 
 def test_the_first_notebook_opens_and_runs_without_an_error_and_without_internet(page, lab):
@@ -163,3 +78,205 @@ def test_validate_says_success_within_a_minute_for_right_answers(page, lab, stem
     nbformat.write(instructor_notebook(SOURCE / f"{stem}.py"), lab[2] / f"right_{stem}.ipynb")
     open_notebook(page, lab, f"right_{stem}.ipynb")
     assert "Success" in validate(page)
+
+
+# the augmentation studio
+
+STUDIO = """from helpers import data, widgets
+studio = widgets.augmentation_studio(data.samples())
+studio"""
+
+
+@pytest.fixture
+def studio(page, lab):
+    write_cells(lab.folder / "studio.ipynb", STUDIO)
+    open_notebook(page, lab, "studio.ipynb")
+    assert run_all(page) == []
+    page.locator(".tv-studio").wait_for()
+    return page.locator(".tv-studio")
+
+
+def test_every_slider_of_the_studio_changes_the_picture_by_keyboard(page, studio):
+    views = studio.locator("img.tv-views")
+    sliders = studio.get_by_role("slider")
+    assert sliders.count() == 13
+    for slider in sliders.all():
+        before = views.get_attribute("src")
+        slider.focus()
+        page.keyboard.press("Home" if slider.get_attribute("max") == "100" and slider.input_value() != "0" else "End")
+        page.wait_for_function("old => document.querySelector('img.tv-views').src !== old", arg=before)
+    assert "seed 100" in views.get_attribute("alt")
+    assert page.broke == [] and page.asked == []
+
+
+def test_the_studio_takes_another_picture_and_one_of_ones_own(page, studio, tmp_path):
+    views = studio.locator("img.tv-views")
+    studio.get_by_label("Picture").select_option("photograph: flower")
+    page.wait_for_function("() => document.querySelector('img.tv-views').alt.includes('photograph: flower')")
+    own = tmp_path / "own.png"
+    own.write_bytes(widgets.core.encode(shapes.render(1, seed=0)[0][0], "PNG"))
+    studio.get_by_label("or your own").set_input_files(own)
+    page.wait_for_function("() => document.querySelector('img.tv-views').alt.includes('your picture')")
+    assert studio.get_by_label("Picture").input_value() == "your picture"
+    assert views.is_visible()
+
+
+def test_the_studio_shows_policies_and_code_and_axe_finds_nothing_serious(page, studio):
+    for summary in studio.locator("summary").all():
+        summary.click()
+    studio.get_by_role("img", name="Four rows of 6 views").wait_for()
+    assert "v2.RandomResizedCrop(32" in studio.get_by_label("code of this transform").inner_text()
+    for colours in ("light", "dark"):
+        theme(page, colours)
+        assert serious(page) == []
+
+
+# the loss bench
+
+
+@pytest.fixture
+def bench(page, tmp_path):
+    page.goto(widgets.save_page(widgets.loss_bench(), tmp_path / "bench.html").as_uri())
+    return page.locator(".tv-bench")
+
+
+def state(bench) -> tuple[list[float], float, float]:
+    """Angles in radians, temperature and loss as the bench says them."""
+    points = bench.get_by_role("group", name="Embeddings on a circle").get_by_role("slider").all()
+    degrees = [float(point.get_attribute("aria-valuenow")) for point in points]
+    tau = float(bench.get_by_label("Temperature").get_attribute("aria-valuetext"))
+    return [math.radians(one) for one in degrees], tau, float(bench.locator(".tv-big").inner_text())
+
+
+def reference(angles: list[float], temperature: float) -> float:
+    z_a, z_b = losses_on_circle(torch.tensor(angles)).chunk(2)
+    return losses.nt_xent(z_a, z_b, temperature).item()
+
+
+def test_the_bench_computes_the_loss_of_the_course_wherever_the_points_and_the_temperature_are(page, bench):
+    tau = bench.get_by_label("Temperature")
+    for key in ("", "Home", "PageUp", "PageUp", "End"):
+        tau.focus()
+        if key:
+            page.keyboard.press(key)
+        angles, temperature, loss = state(bench)
+        assert loss == pytest.approx(reference(angles, temperature), rel=0.06, abs=0.03)  # degrees and τ are rounded
+
+
+def test_the_benchs_loss_and_gradient_are_those_of_autograd_to_many_digits(page):
+    script = (widgets.core.HERE / "losses.js").read_text(encoding="utf-8")
+    page.goto("about:blank")
+    for temperature in (0.02, 0.3, 5.0):
+        angles = (6.28 * torch.rand(8, dtype=torch.float64)).requires_grad_()
+        z_a, z_b = losses_on_circle(angles).chunk(2)
+        loss = losses.nt_xent(z_a, z_b, temperature)
+        (turn,) = torch.autograd.grad(loss, angles)
+        code = script.replace("export default { render };", "") + f"; ntXent({angles.tolist()}, {temperature})"
+        found = page.evaluate(f"() => {{ return eval({json.dumps(code)}); }}")
+        assert found["loss"] == pytest.approx(loss.item(), rel=1e-9)
+        assert found["turn"] == pytest.approx(turn.tolist(), rel=1e-7, abs=1e-9)
+
+
+def test_a_point_of_the_bench_can_be_dragged_and_turned_by_keyboard_and_the_loss_follows(page, bench):
+    _, _, before = state(bench)
+    point = bench.get_by_role("slider", name="angle of b0")
+    box, target = point.bounding_box(), bench.get_by_role("slider", name="angle of a0").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(target["x"] + target["width"] / 2, target["y"] + target["height"] / 2, steps=6)
+    page.mouse.up()
+    angles, temperature, dragged = state(bench)
+    assert dragged < before and abs(angles[0] - angles[3]) < 0.2
+    page.keyboard.press("PageUp")
+    turned, temperature, loss = state(bench)
+    assert turned[3] == pytest.approx(angles[3] + math.radians(30), abs=0.03)
+    assert loss == pytest.approx(reference(turned, temperature), rel=0.03, abs=0.02)
+
+
+def test_gradient_descent_on_the_bench_lowers_the_loss(page, bench):
+    values = [state(bench)[2]]
+    for _ in range(4):
+        bench.get_by_role("button", name="One step").click()
+        values.append(state(bench)[2])
+    assert values == sorted(values, reverse=True) and values[-1] < values[0]
+    bench.get_by_role("button", name="Back").click()
+    assert state(bench)[2] == values[0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_the_bench(page, bench, scheme):
+    page.emulate_media(color_scheme=scheme)
+    assert serious(page) == []
+
+
+# the exported explorer: one file, no server
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Path:
+    images, labels, factors = shapes.render(300, seed=3)
+    pictures = ImageSet(images, labels, tuple(shapes.CLASSES), factors)
+    first = evaluation.embedding_map(images.flatten(1) / 255, labels)
+    noise = torch.randn(300, 8, generator=torch.Generator().manual_seed(1))
+    second = evaluation.embedding_map(noise, labels, start=first.points)
+    widget = widgets.explorer(pictures, {"noise": second, "pixels": first}, {"before": second, "after": first})
+    return widgets.save_page(widget, tmp_path_factory.mktemp("page") / "explorer.html", "Three hundred pictures.")
+
+
+def drag_around_everything(page) -> None:
+    box = page.locator("canvas.tv-over").bounding_box()
+    x, y, w, h = box["x"], box["y"], box["width"], box["height"]
+    page.mouse.move(x + 2, y + 2)
+    page.mouse.down()
+    for right, down in ((0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.01)):
+        page.mouse.move(x + w * right, y + h * down, steps=5)
+    page.mouse.up()
+
+
+def test_the_exported_explorer_needs_neither_server_nor_network(page, exported):
+    page.goto(exported.as_uri())
+    drag_around_everything(page)
+    status = page.locator("[role=status]")
+    status.filter(has_text="300 pictures selected").wait_for()
+    assert page.get_by_label("selected pictures").locator("li").count() == 48
+    page.get_by_label("Map of", exact=True).select_option("noise")
+    page.get_by_text("of noise (chance").wait_for()
+    assert page.broke == [] and page.asked == []
+
+
+def test_the_explorer_can_be_used_by_keyboard_alone(page, exported):
+    page.goto(exported.as_uri())
+    over, status = page.locator("canvas.tv-over"), page.locator("[role=status]")
+    over.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    status.filter(has_text="Nearest by pixels").wait_for()
+    assert page.locator("ul.tv-pictures li").count() == 9  # the clicked one, and eight neighbours
+    page.keyboard.press(" ")
+    status.filter(has_text="selected").wait_for()
+    page.keyboard.press("Escape")
+    status.filter(has_text="Cleared").wait_for()
+    moment = page.get_by_label("Moment of training")
+    moment.focus()
+    page.keyboard.press("Home")
+    page.get_by_text("of before (chance").wait_for()
+    assert moment.get_attribute("aria-valuetext") == "before"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_the_explorers_page(page, exported, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.goto(exported.as_uri())
+    drag_around_everything(page)
+    page.locator("canvas.tv-over").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert serious(page, "html") == []
+
+
+def test_the_explorer_is_readable_at_twice_the_size(page, exported):
+    page.set_viewport_size({"width": 640, "height": 900})  # 1280 pixels at 200 %
+    page.goto(exported.as_uri())
+    drag_around_everything(page)
+    assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")

@@ -280,19 +280,6 @@ def command(*words, **more):
     return subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=300, **more)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> str:
-    """24 images of two classes, as files."""
-    from PIL import Image
-
-    root, generator = tmp_path_factory.mktemp("images"), torch.Generator().manual_seed(0)
-    for number in range(24):
-        pixels = torch.randint(0, 256, (16, 16, 3), generator=generator, dtype=torch.uint8).numpy()
-        (root / f"class{number % 2}").mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(root / f"class{number % 2}" / f"{number}.png")
-    return f"folder:{root}"
-
-
 def test_the_command_line_trains_and_writes_checkpoint_and_result(folder, tmp_path):
     done = command("--data", folder, "--epochs", 2, "--batch-size", 8, "--image-size", 16, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
@@ -357,7 +344,7 @@ def test_the_live_picture_says_in_words_what_it_draws():
 
 def test_live_training_passes_the_monitor_through_and_draws_the_last_step(monkeypatch):
     shown = []
-    monkeypatch.setattr(widgets, "display", shown.append)
+    monkeypatch.setattr("helpers.widgets.training.display", shown.append)
     on_step, monitor = widgets.live_training(8, lambda model: {"knn": 0.5, "other": 1.0}, chance=0.1)
     for step in range(200):
         on_step(step, 200, 2.0 - step / 200)
@@ -369,7 +356,7 @@ def test_live_training_passes_the_monitor_through_and_draws_the_last_step(monkey
 
 def test_live_training_without_a_monitor_shows_the_loss_alone(monkeypatch):
     shown = []
-    monkeypatch.setattr(widgets, "display", shown.append)
+    monkeypatch.setattr("helpers.widgets.training.display", shown.append)
     on_step, monitor = widgets.live_training(8)
     on_step(0, 1, 2.5)
     assert monitor(None) == {}

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from helpers import augmentation, checks, course, data, plots, shapes, widgets
+from helpers import augmentation, checks, course, data, plots, policies, shapes, widgets
 from helpers.checks import NotYet
 
 my = course.Parts()  # your answers once they pass, the reference until then
@@ -650,14 +650,74 @@ print(f"all views grey, no jitter: {grey_only.mean():.0%} right")
 # %% [markdown]
 # ## Turn the knobs
 #
-# The recipe with sliders: the image stands in the first column, its views beside it. Arrow keys work as well as the
-# mouse. Keep the seed and move one slider, and you see the same draws under another recipe.
+# The recipe with sliders: the views follow at once, and beside them the picture with the two boxes that $x_a$ and $x_b$
+# were cut from, and their colour histograms. Tab and the arrow keys work as well as the mouse. Keep the seed and move one
+# slider, and you see the same draws under another recipe; *Draw again* takes the next seed.
 #
-# Find settings under which *you* could no longer say which views belong together. Then find some under which a colour
-# histogram could.
+# The list has the built-in pictures and two photographs, CIFAR-10 too once it is on your disk
+# (`python -m helpers.data cifar10`), and you can bring a picture of your own: it stays on this machine.
+#
+# 1. Find settings under which *you* could no longer say which views belong together.
+# 2. Find some under which a colour histogram could.
+# 3. Which single slider lowers the histograms' similarity most?
+#
+# The code below the pictures makes the same kind of views with torchvision, ready to paste.
 
 # %%
-widgets.augmentation_sliders(images[:4])
+pictures = data.samples()
+studio = widgets.augmentation_studio(pictures)
+alt = "Six views of one picture by SimCLR's recipe, and six by each of SimCLR, AutoAugment, RandAugment and SimAugment."
+widgets.show(studio, widgets.studio_still(pictures), alt=alt)
+
+# %% [markdown]
+# ### Other policies
+#
+# Unfold *Policies side by side* in the studio. The same picture goes through four ways of making views:
+#
+# | policy | after crop and flip | where it comes from |
+# |---|---|---|
+# | SimCLR | colour distortion (and blur for large pictures) | chosen by hand: figure 5 of the paper |
+# | AutoAugment | two operations of 25 learned pairs | searched *with labels*, for supervised training (Cubuk et al. 2019) |
+# | RandAugment | two random operations of one magnitude | the same list without the search (Cubuk et al. 2020) |
+# | SimAugment | colour, a sparse warp, blur | the SupCon authors' (Khosla et al. 2020): four points move, and the rest bends along |
+#
+# **Look**: which of the four would leave the colour histogram as a shortcut? The SimCLR paper tried AutoAugment for
+# contrastive training (table 1): 61.1 % against 64.5 % for its own, simpler recipe. What helps a classifier need not
+# make a good question.
+
+# %%
+for name in policies.NAMES:
+    x_a, x_b = (policies.policy_views(name, pool[:128], 32, seed) for seed in (0, 1))  # (128, 3, 32, 32) each
+    right = augmentation.histogram_similarities(x_a, x_b).argmax(dim=1) == torch.arange(128)
+    print(f"{name:12} the histogram finds {right.float().mean():4.0%} of the partners")
+
+# %% [markdown]
+# ## Predict, then measure
+#
+# Which operations make a task worth solving?
+# Run the cell to read the question and the choices; write one of them into `guess` and run it again. It then
+# trains small encoders on the built-in pictures, one seed, for a minute or two on two cores, and sets what came out
+# beside a larger run with several seeds and beside the paper. Nothing here gives points.
+
+# %%
+from helpers.findings import predict
+
+guess = None
+predict("composition", guess)
+
+# %% [markdown]
+# Colour histograms again, as in exercise 1.5, now as a contest among 256 pictures.
+
+# %%
+guess = None
+predict("histogram", guess)
+
+# %% [markdown]
+# The strength of the colour distortion, for two kinds of training.
+
+# %%
+guess = None
+predict("strength", guess)
 
 # %% [markdown]
 # ## What you can now say

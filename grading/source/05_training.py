@@ -435,11 +435,13 @@ print(f"{len(pictures):,} images, {epochs} epochs of {len(pictures) // recipe.ba
 # it goes on after the last whole epoch. If you restarted the kernel, run the cells above it first.
 
 # %%
-on_step, watched = widgets.live_training(recipe.batch_size, monitor, 1 / max(1, len(labelled.classes)))
+done = training.epochs_done(folder / "run.pt")
+moments = training.keep_moments(folder / "moments", model, recipe, done, monitor)  # notebook 06 shows them
+on_step, watched = widgets.live_training(recipe.batch_size, moments, 1 / max(1, len(labelled.classes)))
 start = time.perf_counter()
 with machine.fast(model):  # bfloat16 where the hardware has it: the same run in about half the time
     history = my.pretrain(model, pictures.images.to(machine.best_device()), two_views, recipe,
-                          monitor=watched if monitor else None, checkpoint=folder / "run.pt", on_step=on_step)
+                          monitor=watched, checkpoint=folder / "run.pt", on_step=on_step)
 print(f"{time.perf_counter() - start:.0f} s")
 state = {"model": model.state_dict(), "recipe": asdict(recipe), "history": history}
 checkpoints.save_checkpoint(folder / "checkpoint.pt", state)  # for notebook 06
@@ -569,6 +571,34 @@ my.progress()
 # %% [markdown]
 # How would a program do it? `training.clinic` is the reference answer: the same reasoning, written as rules. Read it after
 # your own attempt.
+
+# %% [markdown]
+# ## Predict, then measure
+#
+# What happens to training when one of its parts is missing, or when the views share too much?
+# Run the cell to read the question and the choices; write one of them into `guess` and run it again. It then
+# trains small encoders on the built-in pictures, one seed, for a minute or two on two cores, and sets what came out
+# beside a larger run with several seeds and beside the paper. Nothing here gives points.
+
+# %%
+from helpers.findings import predict
+
+guess = None
+predict("no_negatives", guess)
+
+# %% [markdown]
+# NT-Xent written as two forces: pull positives together, push everything apart.
+
+# %%
+guess = None
+predict("two_forces", guess)
+
+# %% [markdown]
+# A shortcut on purpose: a code in the corner that both views share.
+
+# %%
+guess = None
+predict("random_bits", guess)
 
 # %% [markdown]
 # ## What you can now say

@@ -17,7 +17,7 @@ import math
 import torch
 from torch import nn
 
-from helpers import augmentation, checkpoints, checks, course, data, evaluation, machine, plots
+from helpers import augmentation, checkpoints, checks, course, data, evaluation, machine, plots, widgets
 from helpers.checks import NotYet
 
 my = course.Parts()  # your answers once they pass, the reference until then
@@ -633,15 +633,59 @@ if bank.factors:
 # look. Distances *between* groups, and the sizes of groups, mean little in either of the two.
 
 # %%
-shown = slice(0, 150 if course.quick() else 800)
-methods = ["t-SNE"] if course.quick() else ["t-SNE", "UMAP"]
-drawn = [[evaluation.project(v[shown], method) for _, v in H.values()] for method in methods]
-titles = [[f"{method}: {name}\nk-NN {knn[name]:.1%}" for name in H] for method in methods]
-figure = plots.maps(drawn, titles, validation.labels[shown], train.classes)
+shown = validation.subset(torch.arange(min(len(validation), 150 if course.quick() else 1000)))
+space = {name: evaluation.embedding_map(v[: len(shown)], shown.labels) for name, (_, v) in H.items()}
+drawn = {"t-SNE": [one.points for one in space.values()]}
+if not course.quick():
+    drawn["UMAP"] = [evaluation.project(v[: len(shown)], "UMAP") for _, v in H.values()]
+titles = [[f"{method}: {name}\nk-NN {knn[name]:.1%}" for name in H] for method in drawn]
+figure = plots.maps(list(drawn.values()), titles, shown.labels, train.classes)
 alt = "; ".join(f"{name}, k-NN {value:.0%}" for name, value in knn.items())
-plots.show(
-    figure, alt=f"Maps by {' and '.join(methods)} of the same images from {alt}. Colour and marker are the class."
-)
+plots.show(figure, alt=f"Maps by {' and '.join(drawn)} of the same images from {alt}. Colour and marker are the class.")
+
+# %% [markdown]
+# ### The explorer
+#
+# The same maps, to point at. Each dot is a picture: hover to see it, click it for its nearest neighbours with their true
+# classes, drag a line around a group to see what is in it. Colour the dots by class, or by any factor the pictures were
+# drawn from: by what is a map of *pixels* ordered, and by what a map of $h$?
+#
+# The slider goes through the training. If you trained in notebook 05, it stops where that run kept the encoder: before the
+# first step, after 1, 2, 4, 8 ... epochs and at the end. Otherwise there are two moments: untrained, and trained.
+#
+# The accuracy beside each map is the k-NN accuracy when every picture shown asks all others. Here the bank is smaller than
+# above, so it is a little lower. Is it ever surprising next to the picture?
+
+# %%
+kept = sorted((path.parent / "moments").glob("epoch-*.pt"))  # of notebook 05's run
+moments = {f"after epoch {int(one.stem[6:])}": checkpoints.load_model(one)[0].encoder for one in kept}
+moments = moments or {"untrained": random_encoder, "trained": model.encoder}
+growth, start = {}, None
+for name, f in moments.items():
+    h = my.extract_features(f.to(device), shown.images, 256)
+    growth[name] = evaluation.embedding_map(h, shown.labels, start=start)
+    start = growth[name].points  # so that the next map looks like this one where it can
+
+# %%
+explorer = widgets.explorer(shown, space, growth)
+alt = "; ".join(f"{name}: k-NN {one.knn:.0%}" for name, one in space.items())
+widgets.show(explorer, widgets.explorer_still(shown, space), alt=f"Maps of {len(shown)} images. {alt}.")
+
+# %% [markdown]
+# What you collected with the lasso is in `explorer.selection`, as rows of `shown`. The explorer also fits into one file,
+# for a friend without Python: it needs a browser, and neither a server nor a network.
+
+# %%
+page = widgets.save_page(explorer, data.DATA.parent / "runs" / "explorer.html", "Ten kinds of object, seen by four encoders.")
+print(f"{page.relative_to(data.DATA.parent)}: {page.stat().st_size / 1e6:.1f} MB, opens in any browser")
+print("selected:", explorer.selection or "nothing yet; drag a line around some dots and run this cell again")
+
+# %% [markdown]
+# Find out with it:
+#
+# 1. In the map of pixels, colour by *background hue 1*. What do the pixels order pictures by?
+# 2. In the map of $h$, click a dot far away from its class. What is hard about that picture?
+# 3. Move through the training. Which classes part first, and which stay mixed longest?
 
 # %% [markdown]
 # ## Few labels
@@ -714,6 +758,20 @@ plots.show(plots.accuracy_bars(final, by_chance, "test"), alt=f"Bars of test acc
 # From a terminal, the same for any checkpoint, on the whole training and test set:
 #
 #     python -m helpers.evaluation runs/05/checkpoint.pt
+
+# %% [markdown]
+# ## Predict, then measure
+#
+# Where does all this pay?
+# Run the cell to read the question and the choices; write one of them into `guess` and run it again. It then
+# trains small encoders on the built-in pictures, one seed, for a minute or two on two cores, and sets what came out
+# beside a larger run with several seeds and beside the paper. Nothing here gives points.
+
+# %%
+from helpers.findings import predict
+
+guess = None
+predict("labels", guess)
 
 # %% [markdown]
 # ## What you can now say

@@ -31,11 +31,16 @@ def show(figure: Figure, alt: str) -> None:
     Args:
         alt: one or two sentences that say what a sighted reader sees.
     """
+    display(HTML(picture(figure, alt)))
+
+
+def picture(figure: Figure, alt: str) -> str:
+    """The figure as an <img> with its alternative text; the figure is closed."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white")
     plt.close(figure)
-    picture = base64.b64encode(buffer.getvalue()).decode()
-    display(HTML(f'<img alt="{html.escape(alt)}" style="max-width:100%" src="data:image/png;base64,{picture}">'))
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{html.escape(alt)}" style="max-width:100%" src="data:image/png;base64,{data}">'
 
 
 def course_map(here: str) -> None:

@@ -16,7 +16,7 @@ def similarity_picture(cosines: Tensor, roles: Tensor) -> Figure:
         roles: (2N, 2N) of NEGATIVE, POSITIVE, ITSELF.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.7), layout="constrained")
-    picture = left.imshow(cosines.detach().cpu().float(), cmap="RdBu_r", vmin=-1, vmax=1)
+    picture = left.imshow(cosines.detach().cpu().float().numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
     figure.colorbar(picture, ax=left, label="cosine", shrink=0.8)
     draw_view_axes(left, "your similarities", len(cosines) // 2)
     draw_roles(right, "the role of each pair", roles)
@@ -34,7 +34,7 @@ def role_pictures(roles: dict[str, Tensor]) -> Figure:
 def draw_roles(ax, title: str, roles: Tensor) -> None:
     """One map of roles; a sign in each square says it without colour, too."""
     colours = torch.tensor([[0.93, 0.93, 0.93], [0.25, 0.56, 0.85], [0.35, 0.35, 0.35]])
-    ax.imshow(colours[roles])
+    ax.imshow(colours[roles].numpy())
     for row, line in enumerate(roles.tolist()):
         for column, role in enumerate(line):
             colour = "black" if role == NEGATIVE else "white"

@@ -1,33 +1,16 @@
-"""Controls and live pictures for the notebooks, each readable by a screen reader. No training and no loading here."""
+"""The live curves of notebook 05: HTML and SVG, so that drawing them takes no time from training."""
 
-import base64
 import html
-import io
 import math
 import time
 from collections.abc import Callable
 
 import ipywidgets
-import torch
-from IPython.display import Javascript, display
-from PIL import Image
-from torch import Tensor, nn
-
-from helpers import augmentation
+from IPython.display import display
+from torch import nn
 
 PANEL = (300, 130)  # width and height of a live curve, in its own units
 PER_SECOND = 4  # pictures at most, so that drawing takes no time from training
-PIXELS = 3  # of the screen for one pixel of a small view
-NAME_SLIDERS = """(() => {
-  const name = () => document.querySelectorAll('.widget-slider').forEach(slider => {
-    const label = slider.querySelector('.widget-label'), handle = slider.querySelector('[role=slider]');
-    if (label && handle) handle.setAttribute('aria-label', label.textContent);
-  });
-  const watch = new MutationObserver(name);
-  watch.observe(document.body, {childList: true, subtree: true});
-  setTimeout(() => watch.disconnect(), 5000);
-  name();
-})();"""  # ipywidgets shows a slider's label but does not tell a screen reader that it belongs to the slider
 
 
 def live_training(
@@ -161,59 +144,3 @@ def panel(
         else []
     )
     return "".join(parts)
-
-
-def augmentation_sliders(images: Tensor, views_each: int = 6, size: int = 32) -> ipywidgets.VBox:
-    """Sliders for the recipe of 01, and below them views of every image that follow the sliders at once.
-
-    Args:
-        images: (N, 3, H, W) uint8, a handful.
-        views_each: views of each image, one row an image, the image itself in front.
-        size: side of a view in pixels; shown magnified.
-    """
-    settings = {
-        "area": ("smallest crop, % of the image", 8, 1, 100),
-        "strength": ("colour strength, %", 50, 0, 100),
-        "grey": ("grey, % of the views", 20, 0, 100),
-        "blur": ("blurred, % of the views", 0, 0, 100),
-        "seed": ("seed", 0, 0, 20),
-    }  # name: label, start, lowest, highest; whole numbers, as a screen reader reads them out
-    wide = {"layout": ipywidgets.Layout(width="460px"), "style": {"description_width": "210px"}}
-    sliders = {
-        name: ipywidgets.IntSlider(value=start, min=low, max=high, description=label, **wide)
-        for name, (label, start, low, high) in settings.items()
-    }
-    picture = ipywidgets.HTML(layout=ipywidgets.Layout(width=f"{PIXELS * (size + 2) * (views_each + 1) + 10}px"))
-
-    def draw(_=None) -> None:
-        values = {name: slider.value for name, slider in sliders.items()}
-        picture.value = views_picture(images, views_each, size, **values)
-
-    for slider in sliders.values():
-        slider.observe(draw, names="value")
-    draw()
-    display(Javascript(NAME_SLIDERS))
-    return ipywidgets.VBox([*sliders.values(), picture])
-
-
-def views_picture(
-    images: Tensor, views_each: int, size: int, area: int, strength: int, grey: int, blur: int, seed: int
-) -> str:
-    """The images and their views as one <img>, whose text names the settings; shares and strength in percent."""
-    generator = torch.Generator().manual_seed(seed)
-    many = images.repeat_interleave(views_each, dim=0)  # (N·V, 3, H, W)
-    views = augmentation.random_crop(many, generator, size, (area / 100, 1.0))
-    views = augmentation.distort(views, strength / 100, generator, grey / 100)
-    views = augmentation.random_blur(views, generator, blur / 100)
-    whole = torch.tensor([[0, 0, *images.shape[2:]]]).expand(len(images), -1)  # (N, 4)
-    plain = augmentation.crop_resize_flip(images / 255, whole, torch.zeros(len(images), dtype=torch.bool), size)
-    rows = torch.cat([plain[:, None], views.view(len(images), -1, 3, size, size)], dim=1)  # (N, 1 + V, 3, S, S)
-    rows = torch.nn.functional.pad(rows, (1, 1, 1, 1), value=1.0)  # a white line around each
-    pixels = rows.permute(0, 3, 1, 4, 2).reshape(len(images) * (size + 2), -1, 3)  # (N·(S + 2), (1 + V)·(S + 2), 3)
-    buffer = io.BytesIO()
-    Image.fromarray((255 * pixels.clamp(0, 1)).round().byte().numpy()).save(buffer, format="PNG", compress_level=1)
-    alt = f"{len(images)} images, each with {views_each} views: crops of {area} to 100 percent of the image, "
-    alt += f"colour strength {strength / 100:.2f}, {grey} percent grey, {blur} percent blurred, seed {seed}."
-    data = base64.b64encode(buffer.getvalue()).decode()
-    width = PIXELS * pixels.shape[1]
-    return f'<img alt="{alt}" style="width:{width}px;image-rendering:pixelated" src="data:image/png;base64,{data}">'

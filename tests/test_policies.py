@@ -1,0 +1,72 @@
+"""The other policies: views of the right kind, and a sparse warp that does what a warp should."""
+
+import pytest
+import torch
+
+from helpers import policies, shapes
+
+POINTS = torch.tensor(policies.CONTROL_POINTS)
+
+
+@pytest.fixture
+def smooth_pictures(generator) -> torch.Tensor:
+    """(3, 3, 48, 48) pictures without edges, so that a pixel's neighbours have nearly its colour."""
+    coarse = torch.rand(3, 3, 5, 5, generator=generator)
+    return torch.nn.functional.interpolate(coarse, 48, mode="bicubic", align_corners=True).clamp(0, 1)
+
+
+def colour_at(images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """(N, 3, 4) colours at points (N, 4, 2), right and down, as shares of the side."""
+    return torch.nn.functional.grid_sample(images, 2 * points[:, None] - 1, align_corners=False)[:, :, 0]
+
+
+def test_a_warp_without_shifts_leaves_the_pictures_as_they_are(smooth_pictures):
+    warped = policies.sparse_warp(smooth_pictures, torch.zeros(3, 4, 2))
+    assert torch.allclose(warped, smooth_pictures, atol=1e-3)
+
+
+def test_a_warp_carries_the_colour_of_every_control_point_to_where_the_point_goes(smooth_pictures, generator):
+    shifts = 0.08 * torch.randn(3, 4, 2, generator=generator)
+    warped = policies.sparse_warp(smooth_pictures, shifts)
+    before = colour_at(smooth_pictures, POINTS.expand(3, -1, -1))
+    assert torch.allclose(colour_at(warped, POINTS + shifts), before, atol=0.03)
+
+
+def test_four_points_that_move_alike_move_the_whole_picture(smooth_pictures):
+    warped = policies.sparse_warp(smooth_pictures, torch.tensor([0.25, 0.0]).expand(3, 4, 2))
+    assert torch.allclose(warped[:, :, :, 12:], smooth_pictures[:, :, :, :-12], atol=1e-3)
+
+
+def test_every_picture_of_a_batch_is_warped_in_its_own_way(smooth_pictures, generator):
+    same = smooth_pictures[:1].expand(3, -1, -1, -1)
+    warped = policies.sparse_warp(same, 0.1 * torch.randn(3, 4, 2, generator=generator))
+    assert not torch.allclose(warped[0], warped[1], atol=0.01)
+
+
+@pytest.mark.parametrize("name", policies.NAMES)
+def test_a_policy_gives_one_view_an_image_in_range_and_the_same_again_for_the_same_seed(name):
+    images = shapes.render(6, seed=1)[0]
+    state = torch.get_rng_state()
+    views = policies.policy_views(name, images, 24, seed=3)
+    assert views.shape == (6, 3, 24, 24) and views.dtype == torch.float32
+    assert 0 <= views.min() and views.max() <= 1
+    assert torch.equal(views, policies.policy_views(name, images, 24, seed=3))
+    assert not torch.equal(views, policies.policy_views(name, images, 24, seed=4))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_sim_augment_warps_and_leaves_alone_about_half_of_the_views_each():
+    images = shapes.render(1, seed=1)[0].expand(400, -1, -1, -1)
+    shifted = []
+    original, policies.sparse_warp = policies.sparse_warp, lambda views, shifts: shifted.append(shifts) or views
+    try:
+        policies.sim_augment(images, torch.Generator().manual_seed(0), 16)
+    finally:
+        policies.sparse_warp = original
+    moved = (shifted[0] != 0).flatten(1).any(dim=1).float().mean()
+    assert 0.4 < moved < 0.6 and shifted[0].abs().max() < 0.6
+
+
+def test_an_unknown_policy_is_told_which_there_are():
+    with pytest.raises(ValueError, match="no policy 'Auto'; there are SimCLR, AutoAugment, RandAugment, SimAugment"):
+        policies.policy_views("Auto", torch.zeros(1, 3, 8, 8, dtype=torch.uint8), 8)

@@ -1,0 +1,225 @@
+"""The widgets without a browser: what they are handed, what they hand back, what stands in where they cannot run."""
+
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from helpers import evaluation, losses, shapes, widgets
+from helpers.data import ImageSet
+
+
+@pytest.fixture(scope="module")
+def pictures() -> ImageSet:
+    images, labels, factors = shapes.render(60, seed=3)
+    return ImageSet(images, labels, tuple(shapes.CLASSES), factors)
+
+
+@pytest.fixture(scope="module")
+def space(pictures) -> dict[str, evaluation.EmbeddingMap]:
+    pixels = pictures.images.flatten(1) / 255
+    noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(1))
+    return {name: evaluation.embedding_map(h, pictures.labels) for name, h in (("pixels", pixels), ("noise", noise))}
+
+
+# the embedding explorer
+
+
+def test_the_neighbours_of_an_embedding_map_are_the_nearest_other_images(pictures):
+    h = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
+    one = evaluation.embedding_map(h, pictures.labels[:40], k=6)
+    cosine = torch.nn.functional.normalize(h, dim=1) @ torch.nn.functional.normalize(h, dim=1).T
+    assert torch.equal(one.neighbours, cosine.fill_diagonal_(-2).topk(6, dim=1).indices)
+
+
+def test_an_embedding_map_has_the_accuracy_of_asking_all_others(pictures):
+    h = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
+    y = pictures.labels[:40]
+    one = evaluation.embedding_map(h, y, k=6)
+    right = 0
+    for row in range(40):
+        others = torch.arange(40) != row
+        right += evaluation.knn_accuracy(h[others], y[others], h[row : row + 1], y[row : row + 1], k=6)
+    assert one.knn == pytest.approx(right / 40)
+
+
+def test_equal_images_are_neighbours_of_each_other_and_never_of_themselves():
+    one = evaluation.embedding_map(torch.ones(20, 3).index_fill(0, torch.arange(10), 2.0), torch.arange(20) % 2, k=4)
+    assert (one.neighbours != torch.arange(20)[:, None]).all()
+
+
+def test_a_map_that_starts_from_another_keeps_its_images_nearer_to_where_they_were(pictures):
+    h = torch.randn(60, 6, generator=torch.Generator().manual_seed(2))
+    h[:30] += 4
+    first = evaluation.project(h, "t-SNE")
+    again = evaluation.project(h + 0.01, "t-SNE", start=first)
+    afresh = evaluation.project(h + 0.01, "t-SNE", seed=5)
+    assert (again - first).norm(dim=1).mean() < (afresh - first).norm(dim=1).mean()
+
+
+def test_the_explorer_packs_points_neighbours_and_labels_as_the_browser_reads_them(pictures, space):
+    widget = widgets.explorer(pictures, space, {"untrained": space["noise"]})
+    places = np.frombuffer(widget.places, "<u2").reshape(3, 60, 2)
+    assert np.allclose(places[0] / 65535, space["pixels"].points, atol=1e-4)
+    near = np.frombuffer(widget.neighbours, "<u2").reshape(3, 60, widget.each)
+    assert np.array_equal(near[1], space["noise"].neighbours[:, : widget.each])
+    assert list(widget.labels) == pictures.labels.tolist()
+    assert [one["training"] for one in widget.maps] == [False, False, True]
+
+
+def test_every_picture_stands_in_its_place_on_the_explorers_sheet(pictures, space):
+    widget = widgets.explorer(pictures, space)
+    sheet = np.asarray(Image.open(io.BytesIO(widget.sprites)).convert("RGB")).astype(float)
+    for index in (0, 17, 59):
+        row, column = divmod(index, widget.columns)
+        tile = sheet[row * widget.side :, column * widget.side :][: widget.side, : widget.side]
+        assert np.abs(tile - pictures.images[index].permute(1, 2, 0).numpy()).mean() < 12  # JPEG rounds
+
+
+def test_the_explorer_colours_by_class_and_by_every_number_of_every_factor(pictures, space):
+    widget = widgets.explorer(pictures, space)
+    names = [one["name"] for one in widget.colourings]
+    assert names[:2] == ["class", "hue"] and {"position 1", "position 2", "occluder 2"} <= set(names)
+    values = np.frombuffer(widget.values, "u1").reshape(len(names), 60)
+    brightness, one = pictures.factors["brightness"].numpy(), widget.colourings[names.index("brightness")]
+    back = one["low"] + (one["high"] - one["low"]) * values[names.index("brightness")] / 255
+    assert np.allclose(back, brightness, atol=1e-2 * (one["high"] - one["low"]))
+
+
+def test_the_explorer_works_without_labels_and_factors_and_says_that_accuracy_is_unknown(pictures):
+    bare = ImageSet(pictures.images, None)
+    one = evaluation.embedding_map(pictures.images.flatten(1).float(), None)
+    widget = widgets.explorer(bare, {"pixels": one})
+    assert one.knn is None and widget.classes == [] and widget.maps[0]["knn"] is None
+    assert widgets.explorer_still(bare, {"pixels": one}).axes
+
+
+def test_the_explorer_refuses_what_it_has_no_room_for_and_maps_of_other_images(pictures, space):
+    many = ImageSet(torch.zeros(10_001, 3, 2, 2, dtype=torch.uint8), None)
+    with pytest.raises(ValueError, match="10,001 images are more than the 10,000"):
+        widgets.explorer(many, space)
+    with pytest.raises(ValueError, match="the map 'pixels' has 60 points for 59 images"):
+        widgets.explorer(pictures.subset(torch.arange(59)), space)
+
+
+# what all share
+
+
+def test_a_widget_is_displayed_together_with_a_still_picture_that_has_alternative_text(pictures, space, monkeypatch):
+    shown = []
+    monkeypatch.setattr("helpers.widgets.core.display", shown.append)
+    widget = widgets.explorer(pictures, space)
+    widgets.show(widget, widgets.explorer_still(pictures, space), alt="Two maps <of> 60 images.")
+    assert shown[0] is widget
+    assert 'alt="Two maps &lt;of&gt; 60 images."' in shown[1].data and "still picture" in shown[1].data
+    assert "JupyterLab" in repr(widget)
+
+
+def test_an_exported_page_is_one_file_that_names_no_address(pictures, space, tmp_path):
+    path = widgets.save_page(widgets.explorer(pictures, space), tmp_path / "new" / "page.html", "Sixty & more.")
+    text = path.read_text(encoding="utf-8")
+    addresses = set(re.findall(r"https?://[^\s\"'`)]+", text)) - {"http://www.w3.org/2000/svg"}  # a name, not fetched
+    assert not addresses and "<!--" not in text
+    assert "<h1>Embedding explorer: 60 images</h1>" in text and "Sixty &amp; more." in text
+    state = json.loads(re.search(r'id="state">(.*?)</script>', text, flags=re.S).group(1))
+    assert state["count"] == {"value": 60}
+
+
+# the augmentation studio
+
+
+@pytest.fixture
+def studio():
+    image = shapes.render(1, seed=5)[0][0]
+    return widgets.augmentation_studio({"one": image, "other": 255 - image})
+
+
+def png(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def grid(studio) -> torch.Tensor:
+    """(12, 3, 32, 32) the views in the studio's picture."""
+    sheet = torch.from_numpy(png(studio.views).copy()).permute(2, 0, 1)
+    sheet = torch.nn.functional.pad(sheet, (0, 2, 0, 2))
+    tiles = sheet.unfold(1, 34, 34).unfold(2, 34, 34)  # (3, 2, 6, 34, 34)
+    return tiles.permute(1, 2, 0, 3, 4).reshape(12, 3, 34, 34)[:, :, :32, :32]
+
+
+PLAIN = {"smallest": 100, "widest": 100, "strength": 0, "grey": 0, "flipped": 0, "blurred": 0}
+
+
+@pytest.mark.parametrize("name, value", [("seed", 3), ("smallest", 90), ("strength", 100), ("hue", 0), ("grey", 100), ("flipped", 100), ("blurred", 100), ("widest", 300), ("largest", 20), ("jittered", 0), ("brightness", 0), ("contrast", 0), ("saturation", 0)])  # fmt: skip
+def test_every_slider_of_the_studio_changes_the_views(studio, name, value):
+    before = grid(studio)
+    studio.settings = studio.settings | {name: value}
+    assert not torch.equal(before, grid(studio))
+
+
+def test_a_studio_that_changes_nothing_shows_the_picture_itself(studio):
+    studio.settings = studio.settings | PLAIN
+    image = shapes.render(1, seed=5)[0][0]
+    assert (grid(studio).int() - image.int()).abs().max() <= 1
+    assert studio.similarity == pytest.approx(1.0) and studio.boxes[0] == [0, 0, 32, 32]
+
+
+def test_all_views_of_the_studio_turn_grey_or_mirrored_where_the_slider_says_so(studio):
+    studio.settings = studio.settings | PLAIN | {"grey": 100}
+    views = grid(studio).int()
+    assert (views[:, 0] - views[:, 1]).abs().max() <= 1
+    studio.settings = studio.settings | PLAIN | {"flipped": 100}
+    image = shapes.render(1, seed=5)[0][0]
+    assert (grid(studio).int() - image.flip(2).int()).abs().max() <= 1
+
+
+def test_the_studios_code_makes_the_same_views_where_nothing_is_left_to_chance(studio):
+    for change in ({}, {"grey": 100}, {"flipped": 100}):
+        studio.settings = studio.settings | PLAIN | change
+        space = {}
+        exec(studio.code, space)
+        view = space["transform"](shapes.render(1, seed=5)[0][0])
+        assert torch.allclose(view, grid(studio)[0] / 255, atol=0.01)
+
+
+def test_the_studios_code_has_the_numbers_of_the_sliders(studio):
+    studio.settings = studio.settings | {"smallest": 30, "largest": 60, "strength": 100, "hue": 40, "blurred": 50}
+    assert "scale=(0.3, 0.6)" in studio.code and "hue=0.4" in studio.code and "p=0.5" in studio.code
+    space = {}
+    exec(studio.code, space)
+    assert space["transform"](torch.rand(3, 50, 40)).shape == (3, 32, 32)
+
+
+def test_an_uploaded_picture_is_shown_and_a_broken_file_is_told(studio):
+    buffer = io.BytesIO()
+    Image.new("RGB", (400, 300), (250, 10, 10)).save(buffer, format="PNG")
+    studio.upload = buffer.getvalue()
+    assert studio.picture == "your picture" and studio.names[-1] == "your picture" and studio.problem == ""
+    assert studio.shape == [216, 288] and studio.side == 96
+    studio.upload = b"not a picture"
+    assert "could not be read" in studio.problem and studio.picture == "your picture"
+
+
+def test_the_policies_are_drawn_only_while_they_are_looked_at(studio):
+    assert studio.rows == b""
+    studio.compare = 1
+    assert png(studio.rows).shape == (4 * 34 - 2, 6 * 34 - 2, 3)
+
+
+# the loss bench
+
+
+def test_the_bench_starts_with_the_loss_of_its_points():
+    bench = widgets.loss_bench([0.1, 2.0, 4.0, 0.4, 2.5, 3.0], temperature=0.2)
+    z_a, z_b = bench.embeddings()
+    assert z_a.shape == z_b.shape == (3, 2)
+    assert bench.loss == pytest.approx(losses.nt_xent(z_a, z_b, 0.2).item())
+    assert len(widgets.loss_bench_still(bench).axes) >= 2
+
+
+def test_the_bench_wants_two_angles_an_image():
+    with pytest.raises(ValueError, match="5 angles are given; two for each image"):
+        widgets.loss_bench([0.0] * 5)
