@@ -16,6 +16,7 @@
     training         the loop                    python -m helpers.training --data shapes --epochs 10 --out runs/first
     plots, widgets   what the notebooks draw
     checks           one check an exercise
+    colab            what Colab lacks
     course           your own answers in place of the reference
 
 Imports point up this list only. Letters: N images a batch, 2N anchors, D dimensions, C classes, images (N, 3, H, W).

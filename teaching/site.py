@@ -92,7 +92,8 @@ def readable(notebook: NotebookNode) -> NotebookNode:
             cell.source = outward(open_up(cell.source), NOTEBOOKS)
             continue
         cell.source = re.sub(r"^ *### (BEGIN|END) SOLUTION\n?", "", cell.source, flags=re.M).rstrip()
-        cell.outputs = [still(output, states) for output in cell.outputs if not script_only(output)]
+        shown = [still(output, states) for output in cell.outputs if not script_only(output)]
+        cell.outputs = [output for output in shown if output.get("data", {}).get("text/html") != ""]
     notebook.metadata.pop("widgets", None)
     return notebook
 
@@ -153,6 +154,8 @@ def widget_html(name: str, states: dict) -> str:
     if label and isinstance(value, int | float | str):
         return f"<div>{html.escape(label)}: {html.escape(str(value))}</div>"
     note = '<p class="static-widget">In the notebook, this follows the controls above it.</p>'
+    if not children:
+        return ""  # a widget of the course's own shows a still picture beside it
     return f"<div>{children}</div>{note}" if has_controls(state, states) else f"<div>{children}</div>"
 
 

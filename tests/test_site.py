@@ -142,6 +142,7 @@ def test_a_widget_becomes_what_it_shows():
     }
     shown = site.widget_html("box", states)
     assert "seed: 3" in shown and "<b>picture</b>" in shown and "In the notebook" in shown
+    assert site.widget_html("one that is not there", states) == ""
 
 
 def test_links_to_pages_stay_and_links_to_files_lead_to_the_repository():
