@@ -1,8 +1,8 @@
-"""Publish the reading edition: every notebook executed, with docs/, as a static site that needs no server.
+"""Publish the reading edition: every notebook executed, with grading/docs/, as a static site that needs no server.
 
-    python -m teaching.site                        into site/, as `make site` does
-    python -m teaching.site --without-solutions    exercises as they are released; the figures stay
-    python -m teaching.site --quick                notebooks in their quick form: for a look at the pages, not for numbers
+    python -m grading.teaching.site                        into site/, as `make site` does
+    python -m grading.teaching.site --without-solutions    exercises as they are released; the figures stay
+    python -m grading.teaching.site --quick                notebooks in their quick form: for a look at the pages, not for numbers
 
 Hidden tests are never published. Widgets become what they show when the notebook has run.
 """
@@ -23,7 +23,7 @@ from nbformat import NotebookNode
 from grading.build import GRADING, NOTEBOOKS, execute, release, repository, write_instructor_notebooks
 
 ROOT = GRADING.parent
-DOCS, SITE = ROOT / "docs", ROOT / "site"
+DOCS, SITE = GRADING / "docs", ROOT / "site"
 SPHINX = ROOT / ".venv-site" / "bin" / "sphinx-build"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STATES = "application/vnd.jupyter.widget-state+json"
