@@ -9,8 +9,8 @@ import pytest
 
 from data.record import RESULTS
 from grading.build import GRADING
-from helpers import checks
 from grading.teaching import cost, lms, mistakes
+from helpers import checks
 
 EXERCISES = [name for exercises in checks.POINTS.values() for name in exercises]
 FULL = {"student": "ada", **{name: str(points) for each in checks.POINTS.values() for name, points in each.items()}}
