@@ -31,6 +31,7 @@ MAY_IMPORT = {  # module: the helpers it may import
         "machine",
         "clinic",
     },  # fmt: skip
+    "board": {"data"},
     "plots": {"plots"},
     "widgets": {"widgets", "plots", "losses", "augmentation", "policies", "data", "evaluation"},
     "checks": {"checks"},

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import nbformat
@@ -14,6 +15,7 @@ from helpers.data import ImageSet
 from helpers.widgets.losses import on_circle as losses_on_circle
 from tests.lab import (
     CHROMIUM,
+    ERRORS,
     local_page,
     open_notebook,
     run_all,
@@ -21,6 +23,7 @@ from tests.lab import (
     running_lab,
     serious,
     shut_down,
+    start_all,
     theme,
     validate,
     write_cells,
@@ -207,6 +210,47 @@ def test_gradient_descent_on_the_bench_lowers_the_loss(page, bench):
 def test_axe_finds_nothing_serious_on_the_bench(page, bench, scheme):
     page.emulate_media(color_scheme=scheme)
     assert serious(page) == []
+
+
+# live training
+
+LIVE = """import pathlib, torch
+from helpers import shapes, training, widgets
+from helpers.data import ImageSet
+torch.set_num_threads(1)
+images, labels, factors = shapes.render(400, seed=0)
+recipe = training.Recipe(batch_size=64, epochs=60, hidden_dim=32)
+model, views, run = training.build_model(recipe), training.views_of(recipe), pathlib.Path("run.pt")
+knn = training.knn_monitor(ImageSet(images, labels, tuple(shapes.CLASSES)))
+spread = training.geometry_monitor(images, views, count=64)"""
+TRAIN = """on_step, watched = widgets.live_training(64, lambda model: knn(model) | spread(model), 0.1, training.history_so_far(run), "Kept.")
+history = training.pretrain(model, images, views, recipe, watched, run, on_step)
+print("steps:", len(history["loss"]), "epochs:", len(history["epochs"]))"""
+
+
+def test_training_can_be_stopped_while_it_runs_and_goes_on_where_it_was(page, lab):
+    write_cells(lab.folder / "live.ipynb", LIVE, TRAIN)
+    open_notebook(page, lab, "live.ipynb")
+    start_all(page)
+    live = page.locator(".tv-live")
+    live.get_by_text("after 2 epochs").wait_for(timeout=120_000)
+    live.get_by_role("button", name="Stop training").click()
+    live.get_by_text("Stopped. Kept.").wait_for()
+    page.wait_for_function("() => window.finished", timeout=60_000)
+    (stopped,) = page.evaluate(ERRORS)
+    assert stopped["name"] == "Interrupted" and "of 60 epochs: run the same again" in stopped["value"]
+    kept = int(re.search(r"keeps (\d+) of", stopped["value"]).group(1))
+    assert 2 <= kept < 60
+    page.evaluate("""async () => { const commands = window.jupyterapp.commands; window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1;
+        window.finished = false; commands.execute('notebook:run-cell').then(() => { window.finished = true; }); }""")
+    live.get_by_text(f"after {kept + 1} epochs").or_(live.get_by_text(f"after {kept + 2} epochs")).first.wait_for(
+        timeout=120_000
+    )
+    assert serious(page) == []
+    page.wait_for_function("() => window.finished", timeout=240_000)
+    assert page.evaluate(ERRORS) == []
+    page.get_by_text("steps: 360 epochs: 60").wait_for()
+    assert page.broke == [] and page.asked == []
 
 
 # the exported explorer: one file, no server
