@@ -6,7 +6,7 @@ PORT ?= 8888
 HOST ?= $(if $(wildcard /.dockerenv /run/.containerenv),0.0.0.0,localhost)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup lab test notebooks release grade bank hostile timings format clean
+.PHONY: help setup lab test notebooks release grade bank hostile timings ui screenshots format clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -51,6 +51,14 @@ hostile: setup
 ## make timings    run every notebook, write wall time and peak memory to data/results/timings.json
 timings: setup
 	@python -m grading.timings
+
+## make ui         measure the widgets in a real browser, into data/results/ui.json (on an idle machine)
+ui: setup
+	@python -m tests.ui
+
+## make screenshots  take pictures of every widget in light and dark, into runs/screenshots/
+screenshots: setup
+	@python -m tests.screenshots
 
 ## make format     format and lint the code
 format: setup

@@ -28,14 +28,8 @@ def test_the_reference_passes(exercise):
     assert diagnosis(exercise, getattr(training, exercise), SEEDS) is None
 
 
-def test_the_loop_of_the_course_passes_in_low_precision_too():
-    """On a processor that multiplies bfloat16 the reference uses it."""
-    for seed in (30, *range(100, 110)):
-        assert diagnosis("pretrain", training.pretrain, (seed,)) is None
-
-
-def test_a_fixed_temperature_is_found_at_every_seed():
-    """At one temperature alone the loss of another may come close, so the check tries two."""
+def test_later_losses_do_not_make_up_for_a_fixed_temperature():
+    """At one temperature alone the loss of another may come close."""
     answer, words = BANK["pretrain"].wrong["fitted to temperature 0.5"]
     for seed in range(6):
         assert words in diagnosis("pretrain", answer, (seed,))

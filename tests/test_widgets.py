@@ -202,7 +202,7 @@ def test_an_uploaded_picture_is_shown_and_a_broken_file_is_told(studio):
     Image.new("RGB", (400, 300), (250, 10, 10)).save(buffer, format="PNG")
     studio.upload = buffer.getvalue()
     assert studio.picture == "your picture" and studio.names[-1] == "your picture" and studio.problem == ""
-    assert studio.shape == [216, 288] and studio.side == 96
+    assert studio.shape == [180, 240] and studio.side == 64
     studio.upload = b"not a picture"
     assert "could not be read" in studio.problem and studio.picture == "your picture"
 

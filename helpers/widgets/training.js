@@ -46,6 +46,7 @@ function render({ model, el }) {
   }
   model.on("change:panels change:words change:progress", draw);
   model.on("change:running", () => { stop.disabled = !get("running"); });
+  stop.disabled = !get("running");
   draw();
 }
 
