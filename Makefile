@@ -6,7 +6,7 @@ PORT ?= 8888
 HOST ?= $(if $(wildcard /.dockerenv /run/.containerenv),0.0.0.0,localhost)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup lab test notebooks release grade bank hostile timings ui screenshots format clean
+.PHONY: help setup lab test notebooks release grade bank hostile bench kills timings ui screenshots site class format clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -48,6 +48,14 @@ bank: setup
 hostile: setup
 	@python -m grading.hostile && python -m grading.hostile --kills 20
 
+## make bench      install lightly, kornia and pytorch-metric-learning beside the course, race them; write data/results/bench.*
+bench: setup
+	@python -m grading.bench && python -m grading.bench.profile
+
+## make kills      kill a training run 20 times, resume it, compare the last bit; write data/results/kills.json
+kills: setup
+	@python -m tests.kill_training --kills 20
+
 ## make timings    run every notebook, write wall time and peak memory to data/results/timings.json
 timings: setup
 	@python -m grading.timings
@@ -60,10 +68,28 @@ ui: setup
 screenshots: setup
 	@python -m tests.screenshots
 
+## make site       run every notebook and publish the reading edition, with solutions, into site/ (WITHOUT_SOLUTIONS=1)
+site: setup .venv-site/ready
+	@python -m teaching.site $(if $(WITHOUT_SOLUTIONS),--without-solutions) $(if $(QUICK),--quick)
+
+.venv-site/ready: docs/requirements.txt
+	@echo "Installing what builds the site into .venv-site, once."
+	@test -x .venv-site/bin/python || $(BIN)/python -m venv --without-pip .venv-site
+	@$(BIN)/python -m pip --python .venv-site/bin/python install -q --disable-pip-version-check -r docs/requirements.txt
+	@touch $@
+
+## make class      JupyterHub for a class on this machine, with nbgrader's exchange; as root (PORT=8000, docs/class.md)
+class: setup .venv-class/ready
+	@python -m teaching.classroom serve --address 0.0.0.0:$(if $(filter 8888,$(PORT)),8000,$(PORT))
+
+.venv-class/ready: teaching/requirements.txt teaching/hub.sh
+	@VENV="$(VENV)" PYTHON="$(PYTHON)" sh teaching/hub.sh
+	@touch $@
+
 ## make format     format and lint the code
 format: setup
 	@ruff format . && ruff check --fix .
 
 ## make clean      remove the environment and everything generated that is not committed
 clean:
-	rm -rf $(VENV) runs grading/instructor grading/.work *.egg-info
+	rm -rf $(VENV) .venv-site .venv-class site runs grading/instructor grading/.work *.egg-info

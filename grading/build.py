@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import jupytext
@@ -36,6 +37,12 @@ HIDDEN = """# Your answer meets inputs here that you have not seen, when your no
 ### BEGIN HIDDEN TESTS
 {}
 ### END HIDDEN TESTS"""
+
+
+def repository() -> str:
+    """Where the course lives on the web: pyproject.toml is the one place that says it."""
+    settings = tomllib.loads((GRADING.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    return settings["project"]["urls"]["Repository"].rstrip("/")
 
 
 def sources(numbers: list[str]) -> list[Path]:
@@ -77,11 +84,13 @@ def write_instructor_notebooks(folder: Path, numbers: list[str] = ()) -> list[Pa
     return paths
 
 
-def course(root: Path) -> NbGraderAPI:
-    """nbgrader with the course's settings, its folders and gradebook under root."""
+def course(root: Path, exchange: Path | None = None) -> NbGraderAPI:
+    """nbgrader with the course's settings, its folders and gradebook under root, and a class's exchange if there is one."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # nbgrader calls `alembic`
     settings = PyFileConfigLoader("nbgrader_config.py", path=str(GRADING)).load_config()
     settings.CourseDirectory.root = str(root)
+    if exchange:
+        settings.Exchange.root, settings.ExchangeReleaseAssignment.force = str(exchange), True
     return NbGraderAPI(CourseDirectory(config=settings), config=settings)
 
 

@@ -44,6 +44,7 @@ from grading.sandbox import start
 from helpers import checks
 from helpers.machine import usable_cores
 
+LITTER = {".git", ".ipynb_checkpoints", "__MACOSX"}  # folders that programs leave behind, and nobody's name
 NAME = 200  # letters of a student's name in the table
 POINTS = {name: points for notebook in checks.POINTS.values() for name, points in notebook.items()}
 SUFFIXES = ("_check", "_hidden")
@@ -125,7 +126,7 @@ def grade(folder: Path, jobs: int, due: datetime | None) -> list[dict]:
 def students(submitted: Path) -> dict[str, Path]:
     """{student: folder or zip file}, in the order of their names."""
     places = [place for place in sorted(submitted.glob("*")) if place.is_dir() or place.suffix.lower() == ".zip"]
-    places = [place for place in places if not place.name.startswith(".")]
+    places = [place for place in places if place.name not in LITTER]
     folders = {place.name for place in places if place.is_dir()}
     return {place.name if place.is_dir() or place.stem in folders else place.stem: place for place in places}
 

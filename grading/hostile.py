@@ -643,7 +643,7 @@ FILES = [  # name, how to make it, points
     ("huge_source", hand_in(chance_loss="right", positive_index="x = [" + "0," * 10**6 + "]"), 2),
 ]  # fmt: skip
 NAMES = {  # what an LMS or a student may call a folder
-    "name_unicode": "Žofia Nováková 学生 🙂", "name_formula": "=HYPERLINK(1)", "name_script": "<script>alert(1)</script>",
+    "name_unicode": "Žofia Nováková 学生 🙂", "name_formula": "=HYPERLINK(1)", "name_script": "<img src=x onerror=alert(1)>",
     "name_shell": "$(touch hostile-file);`x`&", "name_newline": "two\nlines\x1b[31m", "name_long": "n" * 250, "name_dots": "..x.json",
     "name_bytes": os.fsdecode(b"caf\xe9"), "name_comma": 'a,"b"',
 }  # fmt: skip

@@ -5,10 +5,12 @@ of row i is row i + N, and of row i + N is row i. All are computed in float32 at
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def cosine_similarities(z: Tensor) -> Tensor:
@@ -67,6 +69,78 @@ def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float = 0.5) -> Tensor:
     return F.cross_entropy(logits, positive_index(len(z_a), z.device))  # ()
 
 
+def nt_xent_chunked(z_a: Tensor, z_b: Tensor, temperature: float = 0.5, chunk: int = 512) -> Tensor:
+    """NT-Xent for large batches: value and gradient of `nt_xent`, in memory that grows as N instead of N².
+
+    The (2N, 2N) similarities are made block by block, used and forgotten, and made again on the way back; as
+    cos(i, k) = cos(k, i), every block serves its rows and its columns. For a large N that is also faster.
+
+    Args:
+        z_a, z_b, temperature: as for `nt_xent`; the temperature at least 0.003.
+        chunk: side of a block in rows; 512 suits a CPU's cache, and 4096 a GPU.
+
+    Returns:
+        () as `nt_xent`; it can be differentiated once.
+
+    Raises:
+        ValueError: as for `nt_xent`, and for a temperature below 0.003.
+    """
+    z = stack_views(z_a, z_b, temperature)  # (2N, D)
+    if temperature < 0.003:
+        raise ValueError(f"temperature is {temperature}; nt_xent_chunked needs at least 0.003, nt_xent takes any.")
+    ceiling = 1 / temperature  # no logit is larger, as no cosine is larger than 1
+    exact = z if 2 * ceiling < 80 else z.double()  # float32 ends at exp(-87), logits at -ceiling
+    with torch.autocast(z.device.type, enabled=False):
+        unit = F.normalize(exact, dim=1)
+        a, b = unit.chunk(2)  # (N, D) each
+        pull = (a * b).sum(dim=1).mean() * ceiling  # the mean logit of the positives
+        return (LogSumExpOfOthers.apply(unit * math.sqrt(ceiling), ceiling, chunk).mean() - pull).to(z.dtype)
+
+
+class LogSumExpOfOthers(torch.autograd.Function):
+    """log Σ exp(rows[i] · rows[k]) over all k ≠ i, (M,) for rows (M, D) whose squared lengths are at most `ceiling`.
+
+    With s[i] that sum and g the gradient that arrives, the gradient for rows[i] is
+    Σ over k of exp(rows[i] · rows[k]) (g[i] / s[i] + g[k] / s[k]) rows[k]: row i counts as an anchor and as a candidate.
+    """
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, ceiling: float, chunk: int) -> Tensor:
+        sums = rows.new_zeros(len(rows))  # (M,) each times exp(-ceiling), so that none overflows
+        part = sums.split(chunk)  # views: adding to a part adds to sums
+        for i, k, block in blocks(rows, ceiling, chunk):
+            part[i].add_(block.sum(dim=1))
+            if i != k:
+                part[k].add_(block.sum(dim=0))
+        ctx.save_for_backward(rows, sums)
+        ctx.ceiling, ctx.chunk = ceiling, chunk
+        return sums.log() + ceiling
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, slope: Tensor) -> tuple[Tensor, None, None]:
+        rows, sums = ctx.saved_tensors
+        weight, some = (slope / sums).split(ctx.chunk), rows.split(ctx.chunk)
+        total = torch.zeros_like(rows)
+        part = total.split(ctx.chunk)
+        with torch.autocast(rows.device.type, enabled=False):
+            for i, k, block in blocks(rows, ctx.ceiling, ctx.chunk):
+                block.mul_(weight[i][:, None] + weight[k])
+                part[i].addmm_(block, some[k])
+                if i != k:
+                    part[k].addmm_(block.T, some[i])
+        return total, None, None
+
+
+def blocks(rows: Tensor, ceiling: float, chunk: int) -> Iterator[tuple[int, int, Tensor]]:
+    """(i, k, exp(rows · rows - ceiling) of the i-th chunk of rows with the k-th), for k up to i; a row with itself: 0."""
+    some = rows.split(chunk)
+    for i in range(len(some)):
+        for k in range(i + 1):
+            block = (some[i] @ some[k].T).sub_(ceiling).exp_()  # (chunk, chunk)
+            yield i, k, block.fill_diagonal_(0) if i == k else block
+
+
 def chance_loss(n: int) -> float:
     """The NT-Xent of a batch of n images when nothing is known: log(2n - 1), a guess among 2n - 1 candidates (nats)."""
     if n < 1:
@@ -99,6 +173,43 @@ def sup_con(z_a: Tensor, z_b: Tensor, labels: Tensor, temperature: float) -> Ten
     logits = (cosine_similarities(z) / temperature).masked_fill(itself, -math.inf)  # (2N, 2N)
     surprise = -logits.log_softmax(dim=1).masked_fill(~positive, 0)  # (2N, 2N)
     return (surprise.sum(dim=1) / positive.sum(dim=1)).mean()  # ()
+
+
+def decoupled(z_a: Tensor, z_b: Tensor, temperature: float = 0.5) -> Tensor:
+    """NT-Xent whose denominator leaves the positive out (Yeh et al. 2022, "Decoupled Contrastive Learning").
+
+    In NT-Xent an anchor that has found its positive hardly pushes its negatives any more; here it goes on.
+
+    Arguments and result as for `nt_xent`, for at least two images; the value may be negative.
+    """
+    z = stack_views(z_a, z_b, temperature)  # (2N, D)
+    if len(z_a) < 2:
+        raise ValueError("decoupled needs at least two images: one alone has no negatives.")
+    logits = cosine_similarities(z) / temperature  # (2N, 2N)
+    pull = logits.gather(1, positive_index(len(z_a), z.device)[:, None])  # (2N, 1)
+    same_image = torch.eye(len(z_a), dtype=torch.bool, device=z.device).repeat(2, 2)  # (2N, 2N) itself and its positive
+    return (logits.masked_fill(same_image, -math.inf).logsumexp(dim=1) - pull[:, 0]).mean()  # ()
+
+
+def margin_triplet(z_a: Tensor, z_b: Tensor, margin: float = 0.5) -> Tensor:
+    """How far each negative fails to be less similar than the positive by a margin, on average (SimCLR, table 2).
+
+    No temperature, no softmax: a negative that is far enough away counts for nothing, and all others count the same.
+
+    Args:
+        z_a, z_b: (N, D) as for `nt_xent`, at least two images.
+        margin: on the scale of cosines, > 0.
+
+    Returns:
+        () mean of max(0, cos(anchor, negative) - cos(anchor, positive) + margin) over 2N anchors and 2N - 2 negatives.
+    """
+    z = stack_views(z_a, z_b, margin)  # (2N, D)
+    if len(z_a) < 2:
+        raise ValueError("margin_triplet needs at least two images: one alone has no negatives.")
+    similarities = cosine_similarities(z)  # (2N, 2N)
+    pull = similarities.gather(1, positive_index(len(z_a), z.device)[:, None])  # (2N, 1)
+    negative = ~torch.eye(len(z_a), dtype=torch.bool, device=z.device).repeat(2, 2)  # (2N, 2N)
+    return F.relu(similarities - pull + margin)[negative].mean()  # ()
 
 
 def stack_views(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:

@@ -4,6 +4,8 @@ It is not the loss: z leaves the head as it is, and the loss puts it on the unit
 """
 
 import copy
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,27 @@ class ProjectionHead(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         """h (N, in_dim) -> z (N, out_dim)."""
         return self.layers(h)
+
+
+def projection_mlp(in_dim: int, widths: Sequence[int], bias: bool = True, norm: bool = False) -> nn.Sequential:
+    """g with any number of layers: linear layers with ReLUs between them, and batch normalisation where wanted.
+
+    ProjectionHead is projection_mlp(in_dim, [hidden_dim, out_dim]); SimCLR's own code has norm and no bias, SimCLR v2
+    three layers (Chen et al. 2020, "Big Self-Supervised Models", section 2); one width makes a linear head.
+
+    Args:
+        in_dim: columns of h.
+        widths: of the layers, the last one columns of z; none makes the identity, so that z is h.
+        bias: of all layers but the last with norm, where it would have no effect.
+        norm: before every ReLU.
+    """
+    layers: list[nn.Module] = []
+    for position, (wide_in, wide_out) in enumerate(pairwise([in_dim, *widths])):
+        last = position == len(widths) - 1
+        layers.append(nn.Linear(wide_in, wide_out, bias=bias and (last or not norm)))
+        if not last:
+            layers += [nn.BatchNorm1d(wide_out), nn.ReLU()] if norm else [nn.ReLU()]
+    return nn.Sequential(*layers)
 
 
 class SimCLR(nn.Module):

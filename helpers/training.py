@@ -2,6 +2,7 @@
 
 The network, the views, the loss and the measures come from their own modules; nothing here draws. From the root:
 `python -m helpers.training --data shapes --arch resnet8 --epochs 10 --out runs/first`. The same line again resumes.
+With `torchrun --nproc-per-node 2` in place of `python`, two processes share every batch: see helpers/distributed.py.
 """
 
 import argparse
@@ -22,9 +23,9 @@ import torchvision
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from helpers import augmentation, checkpoints, data, encoder, evaluation
+from helpers import augmentation, checkpoints, data, distributed, encoder, evaluation
 from helpers.clinic import CAUSES, clinic, clinic_curves  # noqa: F401  the fourth exercise of 05 belongs here too
-from helpers.losses import nt_xent
+from helpers.distributed import nt_xent  # losses.nt_xent, for one process or several
 from helpers.machine import best_device, cap_threads, fast
 from helpers.projection_head import ProjectionHead, SimCLR
 
@@ -139,6 +140,7 @@ def pretrain(
     with fast(model), stoppable(checkpoint, recipe):
         if checkpoint is not None and Path(checkpoint).exists():
             history = resume(checkpoint, model, optimizer, generator, images, recipe)
+        shared = distributed.share(model)  # the model itself, where no other process takes part
         for epoch in range(len(history["epochs"]), recipe.epochs):
             order = torch.randperm(len(images), generator=generator)
             for rows in order.split(recipe.batch_size)[:steps_per_epoch]:
@@ -147,12 +149,13 @@ def pretrain(
                 for group in optimizer.param_groups:
                     group["lr"] = lr
                 x_a, x_b = two_views(images[rows.to(images.device)].to(device), generator)
-                loss = train_step(model, optimizer, x_a, x_b, recipe.temperature)
+                loss = train_step(shared, optimizer, *distributed.own_rows(x_a, x_b), recipe.temperature)
                 history["loss"].append(loss), history["lr"].append(lr)
                 if on_step:
                     on_step(step, total_steps, loss)
-            history["epochs"].append({"epoch": epoch + 1, **(monitor(model) if monitor else {})})
-            if checkpoint is not None:
+            first = distributed.rank() == 0
+            history["epochs"].append({"epoch": epoch + 1, **(monitor(model) if monitor and first else {})})
+            if checkpoint is not None and first:
                 save(checkpoint, model, optimizer, generator, images, recipe, history)
     return history
 
@@ -359,14 +362,14 @@ def epochs_in(
             start = time.perf_counter()
             rows = torch.randperm(len(images), generator=generator)[: recipe.batch_size]
             x_a, x_b = two_views(images[rows.to(images.device)].to(device), generator)
-            train_step(trial, optimizer, x_a, x_b, recipe.temperature)
+            train_step(trial, optimizer, *distributed.own_rows(x_a, x_b), recipe.temperature)
             times.append(time.perf_counter() - start)
         start = time.perf_counter()
         if monitor:
             monitor(trial)
     steps = len(images) // recipe.batch_size
     per_epoch = time.perf_counter() - start + steps * sum(times[1:]) / 3  # the first step also warms up
-    epochs = max(1, int(seconds / per_epoch))
+    epochs = distributed.agreed(max(1, int(seconds / per_epoch)))
     if keep is not None:
         keep.parent.mkdir(parents=True, exist_ok=True)
         keep.write_text(f"{epochs}\n")
@@ -389,7 +392,8 @@ def main(arguments: list[str] | None = None) -> int:
     option("--image-size", type=int, help="side the images are scaled to (default: as they are)")
     try:
         words = sys.argv[1:] if arguments is None else arguments
-        run(parser.parse_args(words), words)
+        with distributed.started():
+            run(parser.parse_args(words), words)
     except (ValueError, OSError) as problem:
         print(f"helpers.training: {problem}", file=sys.stderr)
         return 1
@@ -428,6 +432,8 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
         epochs = epochs_in(arguments.seconds, model, images.images, two_views, recipe, monitor, keep)
         recipe = replace(recipe, epochs=epochs)
     history = with_progress_bar(model, images.images, two_views, recipe, monitor, checkpoint)
+    if distributed.rank() > 0:
+        return
     if done == recipe.epochs and (out / "result.json").exists():
         print(f"{checkpoint} has all its {done} epochs already; another seed or setting needs another --out.")
         return
@@ -449,7 +455,8 @@ def with_progress_bar(model, images, two_views, recipe, monitor, checkpoint) -> 
         latest.update(monitor(model))
         return dict(latest)
 
-    with tqdm(total=recipe.epochs * (len(images) // recipe.batch_size), unit="step") as bar:
+    steps = recipe.epochs * (len(images) // recipe.batch_size)
+    with tqdm(total=steps, unit="step", disable=distributed.rank() > 0) as bar:
 
         def on_step(step: int, total_steps: int, loss: float) -> None:
             bar.set_postfix({"loss": loss, **latest}, refresh=False)

@@ -7,8 +7,11 @@ answer pass that is off by a little (miss)?
 """
 
 import argparse
+import multiprocessing
 import sys
 import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import torch
 from torchvision.transforms import v2
@@ -16,8 +19,8 @@ from tqdm import tqdm
 
 from data.record import write_result
 from helpers import augmentation
-from helpers.machine import cap_threads
-from tests.banks import BANK, Exercise, diagnosis, pasted, seeds_for
+from helpers.machine import usable_cores
+from tests.banks import BANK, diagnosis, pasted, seeds_for
 from tests.banks.augmentation import torchvision_distortion, torchvision_transform
 
 RIGHT_SEEDS = (0, 1)  # a right answer has to pass both
@@ -41,16 +44,15 @@ SUBTLE = {  # exercise: answers that are off by a little
 }
 
 
-def judge(exercise: str, answers: Exercise, bar: tqdm) -> dict:
+def judge(exercise: str) -> dict:
     """What the check says to every answer of one exercise, pasted as a notebook cell."""
+    answers = BANK[exercise]
     wrong, right = [], []
     for name, (_, words) in answers.wrong.items():
         told = diagnosis(exercise, pasted(exercise, name), seeds_for(name))
         wrong.append({"name": name, "told": told, "diagnosed": bool(words) and told is not None and words in told})
-        bar.update()
     for name in answers.right:
         right.append({"name": name, "told": diagnosis(exercise, pasted(exercise, name), RIGHT_SEEDS)})
-        bar.update()
     return {
         "exercise": exercise,
         "wrong": len(wrong),
@@ -63,19 +65,32 @@ def judge(exercise: str, answers: Exercise, bar: tqdm) -> dict:
     }
 
 
-def statistics(exercise: str, seeds: int, bar: tqdm) -> dict:
-    """False alarms and misses of a check that judges by statistics, over this many seeds."""
+def refused(exercise: str, name: str | None, seeds: range) -> int:
+    """Of these seeds, how many refuse the answer off by a little of that name, or the reference (None)."""
+    answer = REFERENCES[exercise] if name is None else SUBTLE[exercise][name]
+    return sum(diagnosis(exercise, answer, (seed,)) is not None for seed in seeds)
 
-    def refused(answer) -> int:
-        count = 0
-        for seed in range(seeds):
-            count += diagnosis(exercise, answer, (seed,)) is not None
-            bar.update()
-        return count
 
-    false_alarms = refused(REFERENCES[exercise])
-    misses = {name: seeds - refused(answer) for name, answer in SUBTLE[exercise].items()}
-    return {"exercise": exercise, "seeds": seeds, "false_alarms": false_alarms, "misses": misses}
+def statistics(exercise: str, seeds: int, counts: dict[tuple[str, str | None], int]) -> dict:
+    """False alarms and misses of a check that judges by statistics, from how often each answer was refused."""
+    misses = {name: seeds - counts[exercise, name] for name in SUBTLE[exercise]}
+    return {"exercise": exercise, "seeds": seeds, "false_alarms": counts[exercise, None], "misses": misses}
+
+
+def judge_all(chosen: list[str], random: list[str], seeds: int) -> tuple[list[dict], list[dict]]:
+    """judge and statistics of these exercises, on all cores, one thread each."""
+    pieces = [range(start, min(start + 20, seeds)) for start in range(0, seeds, 20)]
+    asked = [(exercise, name, piece) for exercise in random for name in (None, *SUBTLE[exercise]) for piece in pieces]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(usable_cores(), context, torch.set_num_threads, (1,)) as pool:
+        jobs = [pool.submit(judge, exercise) for exercise in chosen]
+        drawn = [pool.submit(refused, *each) for each in asked]
+        for _ in tqdm(as_completed([*jobs, *drawn]), total=len(jobs) + len(drawn), unit="part"):
+            pass
+        counts = Counter()
+        for (exercise, name, _), job in zip(asked, drawn, strict=True):
+            counts[exercise, name] += job.result()
+        return [job.result() for job in jobs], [statistics(exercise, seeds, counts) for exercise in random]
 
 
 def totals(rows: list[dict]) -> dict:
@@ -105,22 +120,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="*", default=list(BANK), choices=list(BANK), metavar="EXERCISE")
     parser.add_argument("--no-file", action="store_true", help="print, and leave data/results/ as it is")
     options = parser.parse_args(arguments)
-    cap_threads()
-    started, chosen = time.perf_counter(), {exercise: BANK[exercise] for exercise in options.only}
-    random = [exercise for exercise in REFERENCES if exercise in chosen and options.seeds]
-    judged = sum(len(answers.wrong) + len(answers.right) for answers in chosen.values())
-    drawn = sum(options.seeds * (1 + len(SUBTLE[exercise])) for exercise in random)
-    with tqdm(total=judged + drawn, unit="answer") as bar:
-        rows = [judge(exercise, answers, bar) for exercise, answers in chosen.items()]
-        chances = [statistics(exercise, options.seeds, bar) for exercise in random]
+    started = time.perf_counter()
+    random = [exercise for exercise in REFERENCES if exercise in options.only and options.seeds]
+    rows, chances = judge_all(options.only, random, options.seeds)
     print(table(rows))
     for row in chances:
         print(f"{row['exercise']}: {row['false_alarms']} false alarms in {row['seeds']} seeds; missed:", end=" ")
         print(", ".join(f"{count} × {name}" for name, count in row["misses"].items()))
     whole = totals(rows)
     if not options.no_file:
-        numbers = whole | {"exercises": rows, "statistics": chances, "threads": torch.get_num_threads()}
-        numbers |= {"seconds": round(time.perf_counter() - started)}
+        numbers = whole | {"exercises": rows, "statistics": chances}
+        numbers |= {"processes": usable_cores(), "seconds": round(time.perf_counter() - started)}
         command = f"python -m tests.bank --seeds {options.seeds}"
         command += "" if options.only == list(BANK) else f" --only {' '.join(options.only)}"
         write_result("answer_bank", command, list(range(options.seeds)), numbers)

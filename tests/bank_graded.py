@@ -5,7 +5,6 @@ right one must. An answer that is right for the visible check alone may keep tha
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import nbformat
 
 from data.record import write_result
 from grading.build import ASSIGNMENT, NOTEBOOKS
+from grading.grade import recorded
 from grading.sandbox import start
 from helpers import checks
 from tests.banks import BANK, source
@@ -55,7 +55,7 @@ def main() -> int:
         unsafe = [] if start.works() else ["--without-sandbox"]
         subprocess.run([sys.executable, "-m", "grading.grade", "--folder", str(folder), *unsafe], cwd=NOTEBOOKS.parent)
         for student, chosen in packed.items():
-            record = json.loads((folder / ".work/graded" / f"{student}.json").read_text(encoding="utf-8"))
+            record = recorded(folder / ".work", student)
             for exercise, name in chosen.items():
                 told = record["said"].get(exercise, {}) or {}
                 found.append({"exercise": exercise, "name": name, "right": student.startswith("right"),

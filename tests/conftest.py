@@ -18,3 +18,16 @@ def seeded():
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> str:
+    """24 images of two classes, as files, in the words of --data."""
+    from PIL import Image
+
+    root, generator = tmp_path_factory.mktemp("images"), torch.Generator().manual_seed(0)
+    for number in range(24):
+        pixels = torch.randint(0, 256, (16, 16, 3), generator=generator, dtype=torch.uint8).numpy()
+        (root / f"class{number % 2}").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(root / f"class{number % 2}" / f"{number}.png")
+    return f"folder:{root}"

@@ -14,6 +14,9 @@ from helpers import augmentation
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
 
 
+VIEWS = [augmentation.view, augmentation.fast_view]
+
+
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -142,9 +145,10 @@ def test_factors_are_never_negative_where_the_strength_is_large():
 # The recipe ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_image_of_a_batch_is_changed_in_its_own_way():
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_image_of_a_batch_is_changed_in_its_own_way(view):
     images = random_images(1).expand(64, -1, -1, -1)
-    views = augmentation.view(images, seeded(12), size=16, blur=True)
+    views = view(images, seeded(12), size=16, blur=True)
     assert len(views.flatten(1).unique(dim=0)) == 64
 
 
@@ -154,10 +158,11 @@ def test_a_view_shows_its_own_image():
     torch.testing.assert_close(views, images[:, :, :1, :1].expand(40, 3, 12, 12), atol=1e-6, rtol=0)
 
 
-def test_half_of_the_views_are_flipped_and_a_fifth_is_grey():
+@pytest.mark.parametrize("view", VIEWS)
+def test_half_of_the_views_are_flipped_and_a_fifth_is_grey(view):
     ramp = torch.linspace(0, 1, 16).expand(4000, 1, 16, 16)
     images = torch.cat([ramp, 0.5 * ramp, torch.zeros_like(ramp)], dim=1)
-    views = augmentation.view(images, seeded(14), size=8, strength=0.0)
+    views = view(images, seeded(14), size=8, strength=0.0)
     flipped = views[:, 0, :, 0].mean(dim=1) > views[:, 0, :, -1].mean(dim=1)
     grey = (views[:, 0] == views[:, 2]).flatten(1).all(dim=1)
     assert abs(flipped.float().mean() - 0.5) < 0.04 and abs(grey.float().mean() - 0.2) < 0.035
@@ -169,7 +174,8 @@ def test_half_of_the_views_are_blurred_if_wanted():
     assert abs(blurred.float().mean() - 0.5) < 0.06
 
 
-def test_mean_and_spread_of_views_are_those_of_torchvisions_recipe():
+@pytest.mark.parametrize("view", VIEWS)
+def test_mean_and_spread_of_views_are_those_of_torchvisions_recipe(view):
     image = random_images(1, 24, 24)
     jitter = v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8)
     recipe = v2.Compose(
@@ -177,25 +183,27 @@ def test_mean_and_spread_of_views_are_those_of_torchvisions_recipe():
     )
     torch.manual_seed(16)
     theirs = torch.stack([recipe(image[0]) for _ in range(800)])
-    ours = augmentation.view(image.expand(6000, -1, -1, -1), seeded(16), size=12, strength=0.5)
+    ours = view(image.expand(6000, -1, -1, -1), seeded(16), size=12, strength=0.5)
     means, wanted = ours.mean(dim=(1, 2, 3)), theirs.mean(dim=(1, 2, 3))
     assert abs(means.mean() - wanted.mean()) < 5 * wanted.std() * math.sqrt(1 / 800 + 1 / 6000)
     assert abs(means.std() / wanted.std() - 1) < 0.15
     assert abs(ours.std() / theirs.std() - 1) < 0.05
 
 
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("blur", [False, True])
-def test_one_seed_gives_one_pair_of_batches_and_another_seed_another(blur):
+def test_one_seed_gives_one_pair_of_batches_and_another_seed_another(blur, fast):
     images = (255 * random_images()).byte()
-    two_views = augmentation.batch_views(24, blur=blur)
+    two_views = augmentation.batch_views(24, blur=blur, fast=fast)
     first, again, other = (torch.cat(two_views(images, seeded(seed))) for seed in (17, 17, 18))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_views_are_float32_in_range_and_differ_and_leave_the_images_alone():
+@pytest.mark.parametrize("fast", [False, True])
+def test_views_are_float32_in_range_and_differ_and_leave_the_images_alone(fast):
     images = (255 * random_images()).byte()
     before = images.clone()
-    x_a, x_b = augmentation.batch_views(20, strength=1.0, blur=True)(images, seeded(19))
+    x_a, x_b = augmentation.batch_views(20, strength=1.0, blur=True, fast=fast)(images, seeded(19))
     assert x_a.shape == x_b.shape == (48, 3, 20, 20) and x_a.dtype == x_b.dtype == torch.float32
     assert min(x_a.min(), x_b.min()) >= 0 and max(x_a.max(), x_b.max()) <= 1
     assert not torch.equal(x_a, x_b) and torch.equal(images, before)
@@ -215,12 +223,13 @@ def test_uint8_and_float_images_give_the_same_views():
     torch.testing.assert_close(augmentation.view(images, seeded(21)), augmentation.view(images / 255, seeded(21)))
 
 
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_the_gpu_makes_the_same_views_from_a_generator_on_the_cpu():
+def test_the_gpu_makes_the_same_views_from_a_generator_on_the_cpu(fast):
     images = (255 * random_images()).byte()
     for ours, theirs in zip(
-        augmentation.batch_views(24, blur=True)(images.cuda(), seeded(22)),
-        augmentation.batch_views(24, blur=True)(images, seeded(22)),
+        augmentation.batch_views(24, blur=True, fast=fast)(images.cuda(), seeded(22)),
+        augmentation.batch_views(24, blur=True, fast=fast)(images, seeded(22)),
         strict=True,
     ):
         torch.testing.assert_close(ours.cpu(), theirs, atol=2e-5, rtol=0)
@@ -243,6 +252,56 @@ def test_settings_that_make_no_sense_are_refused_in_a_sentence(settings, words):
 def test_a_single_image_is_refused_with_the_mend():
     with pytest.raises(ValueError, match=r"image\[None\]"):
         augmentation.view(torch.zeros(3, 8, 8), seeded())
+
+
+# The colour distortion as one matrix -----------------------------------------------------------------------------------
+
+
+def in_the_middle(count: int = 64) -> torch.Tensor:
+    """Colours from which no factor between 0.6 and 1.4 leads out of [0, 1]: nothing is clamped."""
+    return 0.45 + 0.1 * torch.rand(count, 3, 9, 11, generator=seeded(23))
+
+
+def by_matrices(images: torch.Tensor, factors: torch.Tensor, order: torch.Tensor, grey: torch.Tensor) -> torch.Tensor:
+    of_pixel, of_mean = augmentation.color_matrices(factors, order, grey)
+    return (of_pixel @ images.flatten(2) + of_mean @ images.flatten(2).mean(dim=2, keepdim=True)).view_as(images)
+
+
+def test_without_hue_and_clamping_the_matrices_do_what_the_operations_do_in_every_order():
+    images = in_the_middle()
+    factors, order = augmentation.jitter_factors(len(images), 0.5, seeded(24))
+    factors[:, augmentation.HUE] = 0
+    grey = torch.arange(len(images)) % 5 == 0
+    wanted = augmentation.jitter(images, factors, order)
+    wanted[grey] = augmentation.to_grey(wanted[grey]).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(by_matrices(images, factors, order, grey), wanted, atol=1e-5, rtol=0)
+
+
+def test_hue_by_a_matrix_keeps_every_grey_level_and_comes_back_after_a_whole_turn():
+    shift = torch.linspace(-0.5, 0.5, 11)
+    matrices = augmentation.hue_matrices(shift)
+    luminance = torch.tensor([0.2989, 0.587, 0.114])
+    torch.testing.assert_close(luminance @ matrices, luminance.expand(11, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(augmentation.hue_matrices(shift + 1), matrices, atol=1e-5, rtol=0)
+
+
+def test_hue_by_a_matrix_turns_the_way_of_hsv():
+    images, shift = in_the_middle(), torch.full((64,), 0.1)
+    turned = (augmentation.hue_matrices(shift) @ images.flatten(2)).view_as(images)
+    ours, other_way = ((turned - augmentation.adjust_hue(images, s)).abs().mean() for s in (shift, -shift))
+    assert ours < 0.6 * other_way
+
+
+def test_fast_views_are_the_exact_views_where_colours_are_only_turned_grey():
+    images = random_images()
+    fast, exact = (make(images, seeded(25), size=16, strength=0.0, blur=True) for make in (VIEWS[1], VIEWS[0]))
+    torch.testing.assert_close(fast, exact, atol=1e-5, rtol=0)
+
+
+def test_fast_views_are_near_the_exact_views_of_the_same_draws():
+    images = in_the_middle(400)
+    fast, exact = (make(images, seeded(26), size=12, strength=0.5) for make in (VIEWS[1], VIEWS[0]))
+    assert (fast - exact).abs().mean() < 2 / 255 < 0.2 * (exact[1:] - exact[:-1]).abs().mean()
 
 
 # One image at a time --------------------------------------------------------------------------------------------------

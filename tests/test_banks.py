@@ -7,7 +7,7 @@ import pytest
 from data import record
 from helpers import checks
 from tests import bank
-from tests.banks import BANK, pasted, public_name, right_answers, source, wrong_answers
+from tests.banks import BANK, Exercise, pasted, public_name, right_answers, source, wrong_answers
 
 
 def test_every_exercise_has_eight_wrong_and_four_right_answers():
@@ -60,11 +60,12 @@ def test_the_command_writes_its_counts_and_a_list_per_exercise(tmp_path, monkeyp
     assert printed.splitlines()[0].split() == ["exercise", "wrong", "accepted", "right", "rejected", "diagnosed"]
 
 
-def test_the_command_names_what_is_judged_wrongly_and_fails(tmp_path, monkeypatch, capsys):
-    swapped = bank.Exercise(wrong={"torch.cat": (None, "")}, right={"itself": None})
+def test_the_table_names_what_is_judged_wrongly(monkeypatch):
+    swapped = Exercise(wrong={"torch.cat": (None, "")}, right={"itself": None})
     monkeypatch.setitem(BANK, "positive_index", swapped)
-    assert bank.main(["--only", "positive_index", "--seeds", "0", "--no-file"]) == 1
-    printed = capsys.readouterr().out
+    row = bank.judge("positive_index")
+    assert (row["wrong_accepted"], row["right_rejected"]) == (1, 1)
+    printed = bank.table([row])
     assert "positive_index accepts: torch.cat" in printed and "positive_index rejects: itself: " in printed
 
 
@@ -72,6 +73,7 @@ def test_false_alarms_and_misses_are_counted_over_the_seeds(monkeypatch):
     monkeypatch.setattr(bank, "diagnosis", lambda exercise, answer, seeds: answer if seeds[0] % 2 else None)
     monkeypatch.setattr(bank, "REFERENCES", {"simclr_transform": None})
     monkeypatch.setattr(bank, "SUBTLE", {"simclr_transform": {"off by a little": "told"}})
-    with bank.tqdm(disable=True) as bar:
-        row = bank.statistics("simclr_transform", 10, bar)
+    names = (None, "off by a little")
+    counts = {("simclr_transform", name): bank.refused("simclr_transform", name, range(10)) for name in names}
+    row = bank.statistics("simclr_transform", 10, counts)
     assert row == {"exercise": "simclr_transform", "seeds": 10, "false_alarms": 0, "misses": {"off by a little": 5}}

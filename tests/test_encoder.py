@@ -148,3 +148,31 @@ def test_more_than_half_of_resnet18_is_idle_on_small_images_with_the_imagenet_st
         counted = sum(int((p.grad == 0).sum()) for p in net.layer4.parameters())
         assert abs(counted - wanted) < 0.01 * idle  # a unit that no image switches on adds a few
     assert idle / parameters(net) > 0.5
+
+
+# Group normalisation --------------------------------------------------------------------------------------------------
+
+
+def test_with_group_norm_no_image_of_a_batch_changes_another_and_train_mode_changes_nothing():
+    net = encoder.with_group_norm(encoder.build_encoder("resnet8", True)[0])
+    images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        together, alone, asleep = net.train()(images), net(images[:1]), net.eval()(images)
+    torch.testing.assert_close(together[:1], alone)
+    torch.testing.assert_close(together, asleep)
+
+
+def test_with_group_norm_leaves_the_network_alone_and_replaces_every_batch_norm():
+    net, _ = encoder.build_encoder("resnet18", False)
+    grouped = encoder.with_group_norm(net)
+    kinds = [[type(m).__name__ for m in each.modules()] for each in (net, grouped)]
+    assert kinds[0].count("BatchNorm2d") == kinds[1].count("GroupNorm") == 20
+    assert "GroupNorm" not in kinds[0] and "BatchNorm2d" not in kinds[1]
+
+
+def test_a_train_step_of_resnet200_on_a_small_batch_runs():
+    net, wide = encoder.build_encoder("resnet200", False)
+    h = net(torch.rand(2, 3, 33, 33))
+    h.square().mean().backward()
+    torch.optim.SGD(net.parameters(), lr=1e-3).step()
+    assert wide == 2048 and h.shape == (2, 2048) and all(p.grad is not None for p in net.parameters())

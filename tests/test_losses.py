@@ -1,13 +1,23 @@
 """The losses against the paper's equations, written out once more in plain Python, and against closed forms."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from helpers import losses
-from helpers.losses import chance_loss, cosine_similarities, nt_xent, nt_xent_loop, positive_index, sup_con
+from helpers.losses import (
+    chance_loss,
+    cosine_similarities,
+    nt_xent,
+    nt_xent_chunked,
+    nt_xent_loop,
+    positive_index,
+    sup_con,
+)
 
 SIZES = [(1, 4), (2, 3), (5, 8), (33, 7)]
 TEMPERATURES = [0.01, 0.05, 0.5, 5.0]
@@ -188,7 +198,7 @@ def test_chance_is_a_blind_guess_among_all_other_rows():
 
 
 LABELS = torch.tensor([0, 0, 1, 1, 2])
-ALL = [nt_xent, nt_xent_loop, lambda a, b, t: sup_con(a, b, LABELS, t)]
+ALL = [nt_xent, nt_xent_loop, nt_xent_chunked, lambda a, b, t: sup_con(a, b, LABELS, t)]
 
 
 @pytest.mark.parametrize("loss", ALL)
@@ -232,6 +242,98 @@ def test_a_batch_without_images_has_no_chance_loss():
         chance_loss(0)
 
 
+# nt_xent_chunked
+
+
+def value_and_gradient(loss, z_a, z_b, *more):
+    z = torch.stack([z_a, z_b]).requires_grad_()
+    value = loss(*z, *more)
+    return value.detach(), torch.autograd.grad(value, z)[0]
+
+
+@pytest.mark.parametrize("n, chunk", [(1, 4), (2, 3), (5, 1), (33, 16), (33, 66), (33, 65), (100, 512), (97, 31)])
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_the_chunked_loss_has_the_value_and_gradient_of_nt_xent_whatever_the_chunk(n, chunk, temperature):
+    z_a, z_b = pair(n, 7)
+    value, slope = value_and_gradient(nt_xent_chunked, z_a, z_b, temperature, chunk)
+    wanted, wanted_slope = value_and_gradient(nt_xent, z_a, z_b, temperature)
+    assert torch.allclose(value, wanted, rtol=1e-10, atol=1e-10)
+    assert torch.allclose(slope, wanted_slope, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 0.01])
+def test_the_gradient_of_the_chunked_loss_is_what_finite_differences_give(temperature):
+    z_a, z_b = (z.requires_grad_() for z in pair(4, 3))
+    assert torch.autograd.gradcheck(lambda a, b: nt_xent_chunked(a, b, temperature, 3), (z_a, z_b))
+
+
+def test_every_anchor_may_have_a_weight_of_its_own_in_the_chunked_gradient():
+    rows = F.normalize(pair(5, 3)[0], dim=1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: losses.LogSumExpOfOthers.apply(z, 1.0, 2), rows)
+
+
+@pytest.mark.parametrize("temperature", [0.003, 0.01, 0.05, 5.0])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("n", [1, 5])
+def test_the_chunked_loss_of_identical_and_opposite_views_is_right_in_float32(temperature, sign, n):
+    z = pair(n, 8, dtype=torch.float32)[0]
+    value, slope = value_and_gradient(nt_xent_chunked, z, sign * z, temperature)
+    wanted, wanted_slope = value_and_gradient(nt_xent, z, sign * z, temperature)
+    assert value.dtype == slope.dtype == torch.float32
+    assert torch.allclose(value, wanted, rtol=1e-5, atol=2e-6 / temperature)
+    assert torch.allclose(slope, wanted_slope, rtol=1e-4, atol=1e-5 / temperature)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_chunked_loss_widens_half_precision_embeddings(dtype):
+    z_a, z_b = (z.to(dtype) for z in pair(33, 7, dtype=torch.float32))
+    assert torch.equal(nt_xent_chunked(z_a, z_b, 0.05), nt_xent_chunked(z_a.float(), z_b.float(), 0.05))
+
+
+def test_autocast_changes_neither_the_chunked_loss_nor_its_gradient():
+    views = pair(33, 7, dtype=torch.float32)
+    plain = value_and_gradient(nt_xent_chunked, *views, 0.05, 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = value_and_gradient(nt_xent_chunked, *views, 0.05, 16)
+    assert torch.equal(mixed[0], plain[0]) and torch.equal(mixed[1], plain[1])
+
+
+def test_the_chunked_loss_holds_no_tensor_larger_than_its_rows_or_a_block():
+    from helpers.checks.losses import LargestTensor
+
+    with LargestTensor() as largest:
+        value_and_gradient(nt_xent_chunked, *pair(200, 7), 0.5, 50)
+    assert largest.elements <= 400 * 7
+
+
+def test_a_temperature_too_small_for_the_chunked_loss_is_refused_and_told_where_it_works():
+    with pytest.raises(ValueError, match="at least 0.003, nt_xent takes any"):
+        nt_xent_chunked(*pair(5, 8), 0.002)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limit on a process's memory")
+def test_the_chunked_loss_of_16384_images_fits_into_a_machine_of_2_gb():
+    code = (
+        "import resource, torch; from helpers.losses import nt_xent_chunked\n"
+        "resource.setrlimit(resource.RLIMIT_DATA, (2 * 10**9,) * 2)\n"
+        "z_a, z_b = torch.randn(2, 16384, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()\n"
+        "nt_xent_chunked(z_a, z_b).backward()\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) * 1024 < 2e9
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_chunked_loss_on_the_gpu_agrees_with_the_cpu():
+    views = pair(700, 16)
+    value, slope = value_and_gradient(nt_xent_chunked, *(z.cuda() for z in views))
+    wanted, wanted_slope = value_and_gradient(nt_xent, *views)
+    assert value.device.type == "cuda" and torch.allclose(value.cpu(), wanted, rtol=1e-9)
+    assert torch.allclose(slope.cpu(), wanted_slope, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_the_losses_run_on_the_gpu_and_agree_with_the_cpu():
     z_a, z_b = pair(33, 7)
@@ -255,3 +357,40 @@ def test_the_loss_holds_nothing_of_two_n_by_two_n_by_d():
 def test_the_public_names_of_the_module_are_those_of_the_exercises():
     for name in ("cosine_similarities", "positive_index", "nt_xent_loop", "nt_xent", "chance_loss", "sup_con"):
         assert getattr(losses, name).__doc__
+
+
+# Variants
+
+
+def triplets_by_hand(z_a, z_b, margin):
+    z, n, total = F.normalize(torch.cat([z_a, z_b]), dim=1), len(z_a), []
+    for i in range(2 * n):
+        j = (i + n) % (2 * n)
+        total += [max(0.0, (z[i] @ z[k] - z[i] @ z[j]).item() + margin) for k in range(2 * n) if k not in (i, j)]
+    return sum(total) / len(total)
+
+
+def decoupled_by_hand(z_a, z_b, temperature):
+    z, n, total = F.normalize(torch.cat([z_a, z_b]), dim=1), len(z_a), 0.0
+    for i in range(2 * n):
+        j = (i + n) % (2 * n)
+        negatives = sum(math.exp(z[i] @ z[k] / temperature) for k in range(2 * n) if k not in (i, j))
+        total -= math.log(math.exp(z[i] @ z[j] / temperature) / negatives)
+    return total / (2 * n)
+
+
+@pytest.mark.parametrize("setting", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "loss, by_hand", [(losses.decoupled, decoupled_by_hand), (losses.margin_triplet, triplets_by_hand)]
+)
+def test_a_variant_equals_its_equation_one_anchor_at_a_time(loss, by_hand, setting):
+    z_a, z_b = pair(6, 5)
+    assert loss(z_a, z_b, setting).item() == pytest.approx(by_hand(z_a, z_b, setting), rel=1e-9)
+
+
+@pytest.mark.parametrize("loss", [losses.decoupled, losses.margin_triplet])
+def test_a_variant_has_the_gradient_of_finite_differences_and_refuses_a_batch_without_negatives(loss):
+    z_a, z_b = (z.requires_grad_() for z in pair(4, 3))
+    assert torch.autograd.gradcheck(lambda a, b: loss(a, b, 0.5), (z_a, z_b))
+    with pytest.raises(ValueError, match="at least two images"):
+        loss(z_a[:1], z_b[:1])

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers.encoder import build_encoder
-from helpers.projection_head import ProjectionHead, SimCLR, linear_classifier
+from helpers.projection_head import ProjectionHead, SimCLR, linear_classifier, projection_mlp
 
 
 @pytest.fixture
@@ -126,3 +126,32 @@ def test_a_head_without_a_linear_layer_is_refused():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_classifier_is_on_the_device_of_its_model(model, images):
     assert linear_classifier(model.cuda(), 7)(images.cuda()).device.type == "cuda"
+
+
+# Any number of layers -------------------------------------------------------------------------------------------------
+
+
+def test_two_widths_make_the_projection_head():
+    head = ProjectionHead(6, 9, 4)
+    mlp = projection_mlp(6, [9, 4])
+    mlp.load_state_dict(head.layers.state_dict())
+    h = torch.rand(5, 6)
+    torch.testing.assert_close(mlp(h), head(h))
+
+
+def test_one_width_makes_a_linear_head_and_none_the_identity():
+    h = torch.rand(5, 6)
+    assert [type(layer) for layer in projection_mlp(6, [4])] == [nn.Linear]
+    assert projection_mlp(6, [])(h) is h
+
+
+def test_with_norm_a_batch_norm_stands_before_every_relu_and_takes_the_place_of_the_bias():
+    layers = list(projection_mlp(6, [9, 8, 4], norm=True))
+    kinds = [type(layer) for layer in layers]
+    assert kinds == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    assert [layer.bias is not None for layer in layers if isinstance(layer, nn.Linear)] == [False, False, True]
+
+
+def test_without_bias_no_layer_has_one():
+    layers = projection_mlp(6, [9, 4], bias=False)
+    assert all(layer.bias is None for layer in layers if isinstance(layer, nn.Linear))

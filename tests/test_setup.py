@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "data" / "README.md"]
+PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def setup(tmp_path: Path, python: str) -> subprocess.CompletedProcess:
@@ -55,7 +55,9 @@ def test_every_make_target_the_readme_names_exists():
 
 
 def test_every_command_the_readme_names_can_say_what_it_does():
-    for module in set(re.findall(r"python -m ((?:helpers|data|grading)\.\w+)", (ROOT / "README.md").read_text())):
+    for module in set(
+        re.findall(r"python -m ((?:helpers|data|grading|teaching)\.\w+)", (ROOT / "README.md").read_text())
+    ):
         assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
 
 

@@ -279,19 +279,6 @@ def command(*words, **more):
     return subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=300, **more)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> str:
-    """24 images of two classes, as files."""
-    from PIL import Image
-
-    root, generator = tmp_path_factory.mktemp("images"), torch.Generator().manual_seed(0)
-    for number in range(24):
-        pixels = torch.randint(0, 256, (16, 16, 3), generator=generator, dtype=torch.uint8).numpy()
-        (root / f"class{number % 2}").mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(root / f"class{number % 2}" / f"{number}.png")
-    return f"folder:{root}"
-
-
 def test_the_command_line_trains_and_writes_checkpoint_and_result(folder, tmp_path):
     done = command("--data", folder, "--epochs", 2, "--batch-size", 8, "--image-size", 16, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr

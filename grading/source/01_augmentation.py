@@ -692,6 +692,34 @@ for name in policies.NAMES:
     print(f"{name:12} the histogram finds {right.float().mean():4.0%} of the partners")
 
 # %% [markdown]
+# ## Predict, then measure
+#
+# Which operations make a task worth solving?
+# Run the cell to read the question and the choices; write one of them into `guess` and run it again. It then
+# trains small encoders on the built-in pictures, one seed, for a minute or two on two cores, and sets what came out
+# beside a larger run with several seeds and beside the paper. Nothing here gives points.
+
+# %%
+from helpers.findings import predict
+
+guess = None
+predict("composition", guess)
+
+# %% [markdown]
+# Colour histograms again, as in exercise 1.5, now as a contest among 256 pictures.
+
+# %%
+guess = None
+predict("histogram", guess)
+
+# %% [markdown]
+# The strength of the colour distortion, for two kinds of training.
+
+# %%
+guess = None
+predict("strength", guess)
+
+# %% [markdown]
 # ## What you can now say
 #
 # - A **view** is a random crop, resized, perhaps flipped, with its colours distorted, perhaps blurred; a **positive pair**

@@ -433,6 +433,34 @@ my.keep(linear_classifier)
 my.progress()
 
 # %% [markdown]
+# ## Predict, then measure
+#
+# Three questions about $g$ that the paper and a later one asked.
+# Run the cell to read the question and the choices; write one of them into `guess` and run it again. It then
+# trains small encoders on the built-in pictures, one seed, for a minute or two on two cores, and sets what came out
+# beside a larger run with several seeds and beside the paper. Nothing here gives points.
+
+# %%
+from helpers.findings import predict
+
+guess = None
+predict("head", guess)
+
+# %% [markdown]
+# What is thrown away with $z$, and what stays in $h$:
+
+# %%
+guess = None
+predict("forgotten", guess)
+
+# %% [markdown]
+# Singular values tell how many directions a representation uses.
+
+# %%
+guess = None
+predict("spectrum", guess)
+
+# %% [markdown]
 # ## What you can now say
 #
 # - $g$ is linear, ReLU, linear; $z$ goes to the loss, un-normalised and of both signs.

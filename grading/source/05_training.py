@@ -603,6 +603,34 @@ my.progress()
 # your own attempt.
 
 # %% [markdown]
+# ## Predict, then measure
+#
+# What happens to training when one of its parts is missing, or when the views share too much?
+# Run the cell to read the question and the choices; write one of them into `guess` and run it again. It then
+# trains small encoders on the built-in pictures, one seed, for a minute or two on two cores, and sets what came out
+# beside a larger run with several seeds and beside the paper. Nothing here gives points.
+
+# %%
+from helpers.findings import predict
+
+guess = None
+predict("no_negatives", guess)
+
+# %% [markdown]
+# NT-Xent written as two forces: pull positives together, push everything apart.
+
+# %%
+guess = None
+predict("two_forces", guess)
+
+# %% [markdown]
+# A shortcut on purpose: a code in the corner that both views share.
+
+# %%
+guess = None
+predict("random_bits", guess)
+
+# %% [markdown]
 # ## What you can now say
 #
 # - what a step of SimCLR does, and which mistakes in it raise no error;

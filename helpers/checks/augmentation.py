@@ -144,7 +144,7 @@ def check_color_distortion(color_distortion, generator: Generator):
     draw_views("color_distortion(1.0)(image)", distort, extreme, 25, (height, height + 3))
 
     ring, what = color_ring(), "color_distortion(0.5)(image)"
-    views = draw_views(what, call("color_distortion(0.5)", color_distortion, 0.5), ring, 560, (16, 24))
+    views = draw_views(what, call("color_distortion(0.5)", color_distortion, 0.5), ring, 900, (16, 24))
     expect(
         not close(views[1:].double(), views[:1].expand(len(views) - 1, -1, -1, -1).double(), 1e-6),
         f"{what} gives the same result at every call; draw new random numbers inside the callable.",

@@ -1,0 +1,115 @@
+"""The findings of contrastive learning on the built-in pictures: `python -m data.findings NAME ...`, from the root.
+
+Every seed is a run of all conditions; seeds run side by side, one thread each. Writes data/results/findings/NAME.json:
+every number of every seed, the contrasts with their 95 % intervals, and the verdict; and NAME.png beside it. Without a
+name the results that are there are printed as one table. `--data cifar10` or `--data folder:PATH` asks the same of
+photographs, with the recipe for them, and writes NAME-cifar10.json.
+"""
+
+import argparse
+import json
+import multiprocessing
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from itertools import repeat
+
+import torch
+
+from data.record import RESULTS, write_result
+from helpers import plots
+from helpers.data import load_images
+from helpers.findings import FINDINGS, Lab, judged, verdict
+from helpers.machine import usable_cores
+from helpers.training import recipe_for
+
+EPOCHS = 4  # of every run
+BANK, QUERIES = 12_000, 4_000  # pictures of train and of test
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m data.findings", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(FINDINGS)}, or all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3], help="one run each (default: 0 1 2 3)")
+    parser.add_argument("--data", default="shapes", help="shapes, cifar10, stl10 or folder:PATH (default: shapes)")
+    chosen = parser.parse_args(arguments)
+    names = list(FINDINGS) if chosen.names == ["all"] else chosen.names
+    unknown = [name for name in names if name not in FINDINGS]
+    if unknown:
+        print(f"There is no finding {unknown[0]!r}; there are {', '.join(FINDINGS)}.", file=sys.stderr)
+        return 1
+    for name in names:
+        measure(name, chosen.seeds, chosen.data)
+    print(table())
+    return 0
+
+
+def measure(name: str, seeds: list[int], data: str) -> None:
+    """Run one finding with every seed, and write what came out."""
+    began, finding = time.perf_counter(), FINDINGS[name]
+    with ProcessPoolExecutor(usable_cores(), multiprocessing.get_context("spawn")) as pool:
+        runs = list(pool.map(run, repeat(name), seeds, repeat(data)))
+    rows = {
+        condition: {number: [round(each[condition][number], 6) for each in runs] for number in runs[0][condition]}
+        for condition in finding.conditions
+    }
+    contrasts, place = judged(finding, rows), kind(data)
+    numbers = {
+        "finding": {key: getattr(finding, key) for key in ("name", "question", "claim", "source", "published")},
+        "data": place or "shapes", "pictures": {"bank": BANK, "queries": QUERIES},
+        "recipe": asdict(laboratory(seeds[0], data).recipe), "threads": 1,
+        "rows": rows, "contrasts": contrasts, "verdict": verdict(contrasts), "seconds": round(time.perf_counter() - began),
+    }  # fmt: skip
+    path = f"findings/{name}{f'-{place}' if place else ''}"
+    command = f"python -m data.findings {name} --seeds {' '.join(map(str, seeds))}"
+    write_result(path, command + (f" --data {data}" if place else ""), seeds, numbers)
+    figure = plots.composition_matrix(rows) if name == "composition" else plots.finding(rows, name)
+    figure.savefig(RESULTS / f"{path}.png", dpi=110, metadata={"Software": None})
+
+
+def run(name: str, seed: int, data: str) -> dict[str, dict[str, float]]:
+    """All conditions of a finding with one seed, on one thread."""
+    torch.set_num_threads(1)
+    finding = FINDINGS[name]
+    rows = {}
+    for condition, numbers in finding.measure(laboratory(seed, data), finding.conditions):
+        rows[condition] = numbers
+        shown = ", ".join(f"{key} {plots.number(key, value)}" for key, value in numbers.items())
+        print(f"{name}, seed {seed}, {condition}: {shown}", flush=True)
+    return rows
+
+
+def laboratory(seed: int, data: str) -> Lab:
+    """The pictures and the recipe of one seed; test pictures are the queries, as nothing is chosen by them."""
+    train, test = load_images(data, "train"), load_images(data, "test")
+    draw = torch.Generator().manual_seed(seed)
+    bank, queries = (
+        part.subset(torch.randperm(len(part), generator=draw)[:count])
+        for part, count in ((train, BANK), (test, QUERIES))
+    )
+    kind_of_pictures = "shapes" if data == "shapes" else "photographs"
+    return Lab(bank, queries, recipe_for(kind_of_pictures, train.images.shape[-1], epochs=EPOCHS, seed=seed))
+
+
+def kind(data: str) -> str:
+    """What a results file is called after, beside the finding: nothing for the built-in pictures."""
+    return "" if data == "shapes" else data.rstrip("/").split("/")[-1].split(":")[-1]
+
+
+def table() -> str:
+    """All results there are: the finding, the verdict, and the contrasts with their intervals."""
+    lines = []
+    for path in sorted((RESULTS / "findings").glob("*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        lines.append(f"{path.stem:22}{result['verdict']:16}{len(result['seed'])} seeds  {result['finding']['claim']}")
+        for each in result["contrasts"]:
+            (larger, number), (smaller, other) = each["larger"], each["smaller"]
+            what = f"{larger} − {smaller}" if number == other else f"{larger}: {number} − {other}"
+            interval = "" if each["low"] is None else f"  [{each['low']:+.3f}, {each['high']:+.3f}]"
+            lines.append(f"    {number if number == other else '':20}{what:36}{each['difference']:+.3f}{interval}")
+    return "\n".join(lines) or "No finding has been measured yet: python -m data.findings all"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""`python -m grading.bench`: make an environment with the others in it, then measure. Some minutes on an idle machine.
+
+The environment, grading/.work/bench, sees everything in this one (torch is not downloaded again) and adds what only
+the comparison needs; this one stays as it is.
+"""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PLACE = ROOT / "grading" / ".work" / "bench"
+PEERS = ("lightly==1.6.0", "kornia==0.9.0", "pytorch-metric-learning==2.9.0")
+
+
+def environment() -> Path:
+    """The Python of the environment with the others, made where it is not there yet."""
+    python = PLACE / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    ready = PLACE / "installed.txt"
+    if not ready.exists() or ready.read_text().split() != list(PEERS):
+        print(f"installing {', '.join(PEERS)} into {PLACE}", file=sys.stderr)
+        venv.create(PLACE, clear=True, with_pip=False)
+        inside = sysconfig.get_path("purelib", vars={"base": str(PLACE)})
+        (Path(inside) / "course.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PEERS]
+        subprocess.run(pip, check=True)
+        ready.write_text("\n".join(PEERS) + "\n")
+    return python
+
+
+def main() -> int:
+    """The exit code of the measurement."""
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([environment(), "-m", "grading.bench.measure", *sys.argv[1:]], cwd=ROOT, env=env).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

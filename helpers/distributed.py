@@ -1,0 +1,162 @@
+"""One training run on several devices: `torchrun --nproc-per-node 2 -m helpers.training ...` starts a process for each.
+
+Every process holds the whole model and its own share of the batch. What makes them one run: the loss sees the
+embeddings of all processes, *with* their gradient; the gradients of the weights are averaged (DistributedDataParallel);
+and batch-norm takes its statistics over the whole batch. Every process draws the views of the whole batch, from the
+same generator, and keeps its own rows: a little more augmentation, but then P processes with N / P images each make the
+run that one process makes with N, to rounding, and a checkpoint goes on with any number of processes.
+
+Alone, outside torchrun, each function here does what its name says for one process, which is nothing or nearly so.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import MethodType
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.parallel import DistributedDataParallel
+
+from helpers import losses
+
+
+def processes() -> int:
+    """How many processes share this run, P; 1 where torchrun did not start it."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process, 0 to P - 1. Number 0 monitors, and writes the files."""
+    return dist.get_rank() if processes() > 1 else 0
+
+
+@contextmanager
+def started() -> Iterator[None]:
+    """While this lasts, the processes that torchrun started can talk: NCCL between GPUs, one each, else gloo."""
+    if not (dist.is_available() and dist.is_torchelastic_launched()):
+        yield
+        return
+    gpu = torch.cuda.is_available()
+    if gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if gpu else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def share(model: nn.Module) -> nn.Module:
+    """The model to train in this process: all start from the weights of process 0, and average their gradients.
+
+    The weights stay those of `model`, whose batch-norm layers count the images of all processes from here on.
+    """
+    if processes() == 1:
+        return model
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return DistributedDataParallel(model, device_ids=[device.index])
+    for layer in model.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.forward = MethodType(batch_norm_of_all, layer)
+    return DistributedDataParallel(model)
+
+
+def batch_norm_of_all(layer: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
+    """What nn.SyncBatchNorm does on GPUs, for the CPU, where torch has none: normalise by the batch of all processes.
+
+    With statistics of its own share, a process would normalise by N / P images: another network than the one that a
+    single process trains, and one whose embeddings tell which process they come from, a shortcut for the loss.
+
+    Args:
+        x: (N / P, C, ...) activations, as many in every process.
+    """
+    if not layer.training or processes() == 1:
+        return type(layer).forward(layer, x)
+    wide = losses.at_least_float32(x)
+    over = [0, *range(2, x.ndim)]  # all but the channels
+    variance, mean = torch.var_mean(wide, over, correction=0)  # (C,) each, of this process
+    means, variances = gather(torch.stack([mean, variance])[None]).unbind(dim=1)  # (P, C) each
+    mean, variance = means.mean(dim=0), variances.mean(dim=0) + means.var(dim=0, correction=0)  # within and between
+    count = processes() * x.numel() / x.shape[1]
+    with torch.no_grad():
+        layer.running_mean.lerp_(mean, layer.momentum)
+        layer.running_var.lerp_(variance * count / (count - 1), layer.momentum)
+        layer.num_batches_tracked += 1
+    channel = [1, -1, *[1] * (x.ndim - 2)]
+    scale = layer.weight * (variance + layer.eps).rsqrt()
+    return (wide * scale.view(channel) + (layer.bias - mean * scale).view(channel)).to(x.dtype)
+
+
+def own_rows(*batches: Tensor) -> tuple[Tensor, ...]:
+    """This process's share of each batch (N, ...): rows rank · N / P and after. Together they are the batch, in order."""
+    if len(batches[0]) % processes():
+        raise ValueError(
+            f"batch_size is {len(batches[0])}, which {processes()} processes cannot share evenly: "
+            f"take a multiple of {processes()}."
+        )
+    return tuple(batch.chunk(processes())[rank()] for batch in batches)
+
+
+class Gather(torch.autograd.Function):
+    """The rows of all processes, in their order: (n, ...) in each -> (P · n, ...) in all, with the gradient.
+
+    A row takes part in the loss of every process, so its gradient is the sum of what they all have to say about it.
+    """
+
+    @staticmethod
+    def forward(ctx, own: Tensor) -> Tensor:
+        parts = [torch.empty_like(own, memory_format=torch.contiguous_format) for _ in range(processes())]
+        dist.all_gather(parts, own.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, slope: Tensor) -> Tensor:
+        total = slope.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.chunk(processes())[rank()]
+
+
+def gather(own: Tensor) -> Tensor:
+    """The rows (n, ...) of every process, in their order, (P · n, ...); differentiable. n must be the same in all."""
+    return own if processes() == 1 else Gather.apply(own)
+
+
+def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
+    """NT-Xent of the batch of all processes. This one answers for its own anchors, among the candidates of all.
+
+    Args:
+        z_a, z_b: (n, D) embeddings of this process's images, n = N / P.
+        temperature: as for `losses.nt_xent`.
+
+    Returns:
+        () the mean over all 2N anchors, the same number in every process. Its gradient is that of this process's
+        anchors alone; DistributedDataParallel averages it with the others'.
+    """
+    if processes() == 1:
+        return losses.nt_xent(z_a, z_b, temperature)
+    n, first = len(z_a), rank() * len(z_a)
+    z = losses.stack_views(gather(z_a), gather(z_b), temperature)  # (2N, D)
+    own = torch.arange(first, first + n, device=z.device)
+    anchors = torch.cat([own, own + len(z) // 2])  # (2n,) the rows of z that are ours
+    with torch.autocast(z.device.type, enabled=False):
+        unit = F.normalize(z, dim=1)
+        logits = unit[anchors] @ unit.T / temperature  # (2n, 2N)
+    itself = anchors[:, None] == torch.arange(len(z), device=z.device)  # (2n, 2N)
+    positive = losses.positive_index(len(z) // 2, z.device)[anchors]  # (2n,)
+    loss = F.cross_entropy(logits.masked_fill(itself, -torch.inf), positive)
+    return loss + (gather(loss.detach()[None]).mean() - loss.detach())  # the value of all, the gradient of ours
+
+
+def agreed(number: int) -> int:
+    """The number that process 0 has, for all: what was timed differs from process to process."""
+    if processes() == 1:
+        return number
+    numbers = gather(torch.tensor([number], device="cuda" if dist.get_backend() == "nccl" else "cpu"))
+    return int(numbers[0])

@@ -1,0 +1,116 @@
+"""Two optimizers beside AdamW: LARS, the paper's for large batches, and Muon, which learns fastest in few steps.
+
+Both take one look at a weight: matrices and convolutions are treated as such, biases and the gains and shifts of
+normalisation layers (one axis) more simply.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+class LARS(Optimizer):
+    """SGD with momentum whose step on every layer is in proportion to that layer's weights (You et al. 2017).
+
+    The rate of a layer is lr · trust · |w| / |g + weight_decay · w|. As in SimCLR (section 2.2 and its code), weights
+    with one axis are left out of the decay and of the scaling: they get plain SGD with momentum.
+
+    Args:
+        params: weights.
+        lr: > 0; SimCLR takes 0.3 · batch size / 256, or 0.075 · √batch size.
+        momentum: share of the last step that goes into the next.
+        weight_decay: times w, added to the gradient.
+        trust: how far a layer may move in one step, as a share of its length, at lr 1.
+    """
+
+    def __init__(self, params, lr: float, momentum: float = 0.9, weight_decay: float = 1e-6, trust: float = 1e-3):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust})
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                direction, rate = weight.grad, group["lr"]
+                if weight.ndim > 1:
+                    direction = direction + group["weight_decay"] * weight
+                    lengths = weight.norm(), direction.norm()
+                    rate = rate * torch.where(
+                        lengths[0] * lengths[1] > 0, group["trust"] * lengths[0] / lengths[1], 1.0
+                    )
+                state = self.state[weight]
+                last = state.get("step", torch.zeros_like(weight))
+                state["step"] = group["momentum"] * last + rate * direction
+                weight -= state["step"]
+
+
+class Muon(Optimizer):
+    """Momentum whose step on every matrix has all its singular values near 1 (Jordan et al. 2024), Adam for the rest.
+
+    A convolution (O, I, h, w) counts as a matrix (O, I·h·w), and is rescaled to length √O before its step: batch
+    normalisation makes the length of a filter meaningless, so it is kept where the step has the same effect all along.
+
+    Args:
+        model: its weights with more than one axis are the matrices, but for the first, which meets pixels.
+        lr: of the matrices; the rest has lr · ratio.
+        momentum: of the matrices.
+        ratio: learning rate of Adam, as a share of lr.
+    """
+
+    def __init__(self, model: nn.Module, lr: float, momentum: float = 0.9, ratio: float = 1 / 30):
+        weights = list(model.parameters())
+        first = next(weight for weight in weights if weight.ndim > 1)
+        matrices = [weight for weight in weights if weight.ndim > 1 and weight is not first]
+        rest = [weight for weight in weights if weight.ndim == 1 or weight is first]
+        groups = [{"params": matrices, "matrices": True}, {"params": rest, "matrices": False}]
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "ratio": ratio, "betas": (0.9, 0.95)})
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    move = self.matrix_step if group["matrices"] else self.adam_step
+                    move(weight, self.state[weight], group)
+
+    def matrix_step(self, weight: Tensor, state: dict, group: dict) -> None:
+        """Nesterov momentum, made orthogonal."""
+        sum_of_gradients = state.setdefault("momentum", torch.zeros_like(weight))
+        sum_of_gradients.mul_(group["momentum"]).add_(weight.grad)
+        direction = orthogonal((weight.grad + group["momentum"] * sum_of_gradients).flatten(1))  # (O, I·h·w)
+        if weight.ndim == 4:
+            weight.mul_(math.sqrt(len(weight)) / weight.norm())
+        else:
+            direction *= max(1, direction.shape[0] / direction.shape[1]) ** 0.5
+        weight.sub_(direction.view_as(weight), alpha=group["lr"])
+
+    def adam_step(self, weight: Tensor, state: dict, group: dict) -> None:
+        """Adam without decay (Kingma & Ba 2015, algorithm 1)."""
+        first, second = group["betas"]
+        state["steps"] = state.get("steps", 0) + 1
+        mean = state.setdefault("mean", torch.zeros_like(weight)).lerp_(weight.grad, 1 - first)
+        square = state.setdefault("square", torch.zeros_like(weight)).lerp_(weight.grad.square(), 1 - second)
+        length = (square / (1 - second ** state["steps"])).sqrt_().add_(1e-8)
+        rate = group["lr"] * group["ratio"] / (1 - first ** state["steps"])
+        weight.addcdiv_(mean, length, value=-rate)
+
+
+def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
+    """The matrix U Vᵀ of a matrix U S Vᵀ, roughly: singular values between about 0.5 and 1.3, without computing an SVD.
+
+    A polynomial of odd degree pushes every singular value towards 1, a few times over (Newton–Schulz, with the
+    coefficients of Jordan et al. 2024). In bfloat16, where rounding does no harm to a direction.
+
+    Args:
+        matrix: (M, N).
+    """
+    x = matrix.bfloat16()
+    x = x / (x.norm() + 1e-7)
+    x = x.T if len(matrix) > matrix.shape[1] else x  # the smaller Gram matrix
+    for _ in range(steps):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return (x.T if len(matrix) > matrix.shape[1] else x).to(matrix.dtype)

@@ -1,0 +1,216 @@
+"""A class on one machine: JupyterHub, nbgrader's exchange, and the way of a submission from there to its feedback.
+
+    python -m teaching.classroom serve                   as `make class` does: the hub, for members of the group
+    python -m teaching.classroom release 01 02           students may fetch these notebooks from now on
+    python -m teaching.classroom collect                 what was handed in goes to grading/submitted/
+    python -m teaching.classroom feedback                what `make grade` wrote goes back to the students
+
+All of it as root, for it starts servers as other users. Nothing of a student's is read with root's rights.
+"""
+
+import argparse
+import grp
+import io
+import json
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from nbgrader.utils import notebook_hash
+
+from grading.build import GRADING, NOTEBOOKS, course
+
+ROOT = GRADING.parent
+HUB_PYTHON = ROOT / ".venv-class" / "bin" / "python"
+COURSE_ID = "two-views"
+GROUP = "two-views"
+PRIVATE = (".git", "grading/source", "grading/submitted", "grading/feedback", "grading/.work", "tests")
+LARGEST = 200 * 2**20  # bytes of one hand-in
+SHOWN = ("assignment-list", "validate-assignment")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run a class on this machine.")
+    parser.add_argument("what", choices=["serve", "release", "collect", "feedback"])
+    parser.add_argument("numbers", nargs="*", help="for release: notebooks, for instance 01 02; default: all")
+    parser.add_argument("--place", type=Path, default=Path("/srv/two-views"), help="where the class lives")
+    parser.add_argument("--folder", type=Path, default=GRADING, help="holds submitted/ and feedback/; default: grading")
+    parser.add_argument("--address", default="0.0.0.0:8000", help="where the hub listens")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("A class needs root, because it starts a server for every student as that student: sudo make class")
+    if options.what == "serve":
+        serve(options.place, options.address)
+    elif options.what == "release":
+        for stem in release(options.place, options.numbers):
+            print(f"released {stem}")
+    elif options.what == "collect":
+        for line in collect(options.place, options.folder):
+            print(line)
+    else:
+        for line in return_feedback(options.place, options.folder):
+            print(line)
+
+
+def serve(place: Path, address: str) -> None:
+    """Prepare the class's folder and become JupyterHub; Ctrl-C ends it and every student's server."""
+    if not HUB_PYTHON.exists():
+        sys.exit(f"{HUB_PYTHON} is missing: run `make class`, which makes its environment.")
+    if (problem := what_students_cannot_run()) is not None:
+        sys.exit(f"A student could not run {HUB_PYTHON}, because {problem}\nPut the course where everybody may read, "
+                 "for instance /opt, with a Python of the system: make class PYTHON=/usr/bin/python3")  # fmt: skip
+    prepare(place)
+    members = grp.getgrnam(GROUP).gr_mem
+    print(f"In the class: {', '.join(members) or 'nobody yet'}. Add somebody: usermod -aG {GROUP} NAME", flush=True)
+    ports = f"{free_port()} {free_port()}"
+    names = {"CLASS_COURSE": ROOT, "CLASS_FOLDER": place, "CLASS_GROUP": GROUP, "CLASS_ADDRESS": address}
+    environment = os.environ | {name: str(value) for name, value in names.items()} | {"CLASS_PORTS": ports}
+    environment.pop("PYTHONPATH", None)
+    settings = str(ROOT / "teaching" / "jupyterhub_config.py")
+    os.chdir(place / "hub")
+    os.execve(HUB_PYTHON, [str(HUB_PYTHON), "-m", "jupyterhub", "-f", settings], environment)
+
+
+def what_students_cannot_run() -> str | None:
+    """None if an account without any rights can import what a student needs, else why not."""
+    program = "import torch, jupyterhub, jupyterlab, nbgrader, ipywidgets"
+    nobody = pwd.getpwnam("nobody")
+    rights = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": "/", "env": {"HOME": "/"}}
+    try:
+        run = subprocess.run([HUB_PYTHON, "-c", program], capture_output=True, text=True, **rights)
+    except OSError as problem:
+        return f"{problem.strerror}."
+    return run.stderr.strip().splitlines()[-1] if run.returncode else None
+
+
+def prepare(place: Path) -> None:
+    """Folders, the group, the settings, the copy students get; safe to run again. Solutions are closed to students."""
+    try:
+        grp.getgrnam(GROUP)
+    except KeyError:
+        subprocess.run(["groupadd", GROUP], check=True)
+    for name, mode in (("", 0o755), ("hub", 0o700), ("exchange", 0o1777), ("jupyter/labconfig", 0o755)):
+        (place / name).mkdir(parents=True, exist_ok=True)
+        (place / name).chmod(mode)
+    for name in PRIVATE:
+        if (ROOT / name).is_dir():
+            (ROOT / name).chmod(0o700)
+    page = {"disabledExtensions": {f"@jupyter/nbgrader:{panel}": False for panel in SHOWN}}
+    (place / "jupyter/labconfig/page_config.json").write_text(json.dumps(page))
+    (place / "jupyter/nbgrader_config.py").write_text(
+        (GRADING / "nbgrader_config.py").read_text()
+        + f'\nimport os\n\nc.Exchange.root = "{place}/exchange"\n'
+        + 'c.Exchange.assignment_dir = os.path.expanduser("~/two-views")\n'
+    )
+    copy = place / "course"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(ROOT / "helpers", copy / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "data").mkdir()
+    shutil.copy(ROOT / "data" / "encoder.pt", copy / "data")
+    shutil.copytree(ROOT / "data" / "results", copy / "data" / "results")
+    for path in [copy, *copy.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def release(place: Path, numbers: list[str]) -> list[str]:
+    """Put notebooks into the exchange, each an assignment of its own; a student fetches and hands in one by one."""
+    prepare(place)
+    paths = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.name.startswith(tuple(numbers or "0"))]
+    if not paths:
+        sys.exit(f"No notebook in {NOTEBOOKS} starts with {' or '.join(numbers)}.")
+    os.umask(0o022)  # students must be able to read what is released
+    with tempfile.TemporaryDirectory() as folder:
+        for path in paths:
+            target = Path(folder, "release", path.stem)
+            target.mkdir(parents=True)
+            shutil.copy(path, target)
+            outcome = course(Path(folder), place / "exchange").release_assignment(path.stem)
+            if not outcome["success"]:
+                sys.exit(f"nbgrader could not release {path.stem}:\n{outcome.get('error') or outcome.get('log')}")
+    return [path.stem for path in paths]
+
+
+def collect(place: Path, folder: Path) -> list[str]:
+    """Bring each student's newest hand-in of each notebook to folder/submitted/STUDENT/NOTEBOOK/; returns what was done.
+
+    A hand-in belongs to who owns it, whatever its name says. It is read with its owner's rights, links are not
+    followed, and only plain files come along.
+    """
+    said, newest = [], {}
+    for path in sorted((place / "exchange" / COURSE_ID / "inbound").glob("*+*+*")):
+        student, stem, when = path.name.split("+")[:3]
+        try:
+            owner = pwd.getpwuid(path.lstat().st_uid)
+        except KeyError:
+            owner = None
+        if path.is_symlink() or owner is None or owner.pw_name != student or not (NOTEBOOKS / f"{stem}.ipynb").exists():
+            said.append(f"refused {path.name}: it belongs to {owner.pw_name if owner else 'nobody known'}")
+        else:
+            newest[student, stem] = max(newest.get((student, stem), ("",)), (when, path, owner))
+    for (student, stem), (when, path, owner) in sorted(newest.items()):
+        target = folder / "submitted" / student / stem
+        if (target / "timestamp.txt").exists() and (target / "timestamp.txt").read_text().strip() == when:
+            continue
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for name, content in read_as(owner, path):
+            (target / name).write_bytes(content)
+        (target / "timestamp.txt").write_text(when)
+        said.append(f"collected {student} {stem}")
+    return said
+
+
+def read_as(owner: pwd.struct_passwd, path: Path) -> list[tuple[str, bytes]]:
+    """(name, content) of the plain files right in a folder, read by a process of its owner's; links stay behind."""
+    rights = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": [], "cwd": "/"}
+    packed = subprocess.run(["tar", "-C", path, "-cf", "-", "."], stdout=subprocess.PIPE, check=True, **rights).stdout
+    if len(packed) > LARGEST:
+        return []
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        members = [member for member in archive if member.isfile() and "/" not in member.name.removeprefix("./")]
+        return [(Path(member.name).name, archive.extractfile(member).read()) for member in members]
+
+
+def return_feedback(place: Path, folder: Path) -> list[str]:
+    """Put what the last grading run wrote into the exchange, under a name that only its student can work out."""
+    said, box = [], place / "exchange" / COURSE_ID / "feedback"
+    box.mkdir(parents=True, exist_ok=True)
+    box.chmod(0o711)  # a student may open what they know the name of, and list nothing
+    for secret in sorted(folder.glob("submitted/*/*/submission_secret.txt")):
+        student, stem = secret.parent.parent.name, secret.parent.name
+        made = folder / "feedback" / student
+        if not (made / f"{stem}.html").exists():
+            said.append(f"{student} {stem}: no feedback yet; run `make grade`")
+            continue
+        page = with_diagnosis((made / f"{stem}.html").read_text(), (made / "index.html").read_text())
+        target = box / f"{notebook_hash(secret=secret.read_text(), notebook_id=stem)}.html"
+        target.with_suffix(".part").write_text(page)
+        target.with_suffix(".part").chmod(0o644)
+        target.with_suffix(".part").replace(target)
+        said.append(f"{student} {stem}: returned")
+    return said
+
+
+def with_diagnosis(notebook: str, index: str) -> str:
+    """nbgrader's page of a notebook, and at its top the student's own page: points and what is not solved yet."""
+    own = index.split("</style>", 1)[1]
+    own = re.sub(r"<p>Your notebooks with their points:.*?</p>", "", own, flags=re.S)
+    box = f'<section style="max-width:52rem;margin:1rem auto;padding:0 1rem">{own}</section>'
+    return re.sub(r"<body[^>]*>", lambda found: found[0] + box, notebook, count=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Grades for a learning platform: grading/grades.csv -> canvas.csv and moodle.csv beside it, a column a notebook.
+
+    python -m teaching.lms
+    python -m teaching.lms --folder DIR       where grades.csv is
+
+grades.csv itself is the plain table, a column an exercise. Students go by the names of their folders, which have to be
+their login names on the platform.
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+from grading.build import GRADING
+from helpers import checks
+
+TITLE = "Two Views {}"
+CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")  # what Canvas's own export starts with
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write grades for Canvas and Moodle.")
+    parser.add_argument("--folder", type=Path, default=GRADING, help="holds grades.csv; default: grading")
+    folder = parser.parse_args().folder
+    with open(folder / "grades.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for name, table in (("canvas.csv", canvas(rows)), ("moodle.csv", moodle(rows))):
+        with open(folder / name, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(table)
+        print(f"wrote {folder / name}, {len(rows)} students")
+
+
+def by_notebook(row: dict[str, str]) -> list[str]:
+    """A student's points, notebook by notebook."""
+    return [f"{sum(float(row[name]) for name in exercises):g}" for exercises in checks.POINTS.values()]
+
+
+def titles() -> list[str]:
+    return [TITLE.format(stem) for stem in checks.POINTS]
+
+
+def canvas(rows: list[dict[str, str]]) -> list[list[str]]:
+    """Canvas's gradebook format: its five columns, a row of points possible, then a row a student, found by login.
+
+    Canvas makes an assignment of a column that it does not know.
+    """
+    possible = [f"{sum(exercises.values()):g}" for exercises in checks.POINTS.values()]
+    table = [[*CANVAS, *titles()], ["    Points Possible", "", "", "", "", *possible]]
+    return table + [[row["student"], "", "", row["student"], "", *by_notebook(row)] for row in rows]
+
+
+def moodle(rows: list[dict[str, str]]) -> list[list[str]]:
+    """Moodle's CSV import: one header row; on the import page map `username` to Username and each column to an item."""
+    return [["username", *titles()]] + [[row["student"], *by_notebook(row)] for row in rows]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""A class on one machine, the whole way: real accounts, real JupyterHub, real exchange, real grading, and back."""
+
+import os
+import pwd
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+import requests
+
+from grading.build import NOTEBOOKS, SOURCE, instructor_notebook
+from teaching import classroom
+
+STEM = "03_projection_head"
+
+
+def why_not() -> str | None:
+    """Why this machine cannot hold a class, or None."""
+    if os.geteuid() != 0:
+        return "a class needs root"
+    if not classroom.HUB_PYTHON.exists():
+        return "no .venv-class here: sudo make .venv-class/ready"
+    if not all(shutil.which(tool) for tool in ("useradd", "userdel", "chpasswd", "groupadd")):
+        return "this system cannot make user accounts"
+    return classroom.what_students_cannot_run()
+
+
+needs_accounts = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+
+class Student:
+    """A browser, as far as a class needs one: logs in with a password and talks to the student's own server."""
+
+    def __init__(self, address: str, name: str, password: str):
+        self.name, self.password, self.address, self.web = name, password, address, requests.Session()
+
+    def log_in(self, password: str | None = None) -> requests.Response:
+        form = self.web.get(f"{self.address}/hub/login", timeout=60).text
+        token = re.search(r'name="_xsrf" value="([^"]+)"', form)[1]
+        fields = {"username": self.name, "password": password or self.password, "_xsrf": token}
+        return self.web.post(f"{self.address}/hub/login", data=fields, timeout=60)
+
+    def start(self) -> None:
+        """Start the student's server and wait until its page is there."""
+        self.web.get(f"{self.address}/hub/spawn", timeout=120)
+        for _ in range(180):
+            page = self.web.get(f"{self.address}/user/{self.name}/lab", timeout=120)
+            if page.ok and page.url.startswith(f"{self.address}/user/{self.name}/"):
+                return
+            time.sleep(1)
+        raise TimeoutError(f"the server of {self.name} did not start: {page.status_code} at {page.url}")
+
+    def ask(self, what: str, **fields) -> dict:
+        """Press a button of nbgrader's panel: assignments/fetch, assignments/submit, ..."""
+        token = next(c.value for c in self.web.cookies if c.name == "_xsrf" and c.path.startswith("/user"))
+        answer = self.web.post(f"{self.address}/user/{self.name}/{what}", data=fields,
+                               headers={"X-XSRFToken": token}, timeout=300)  # fmt: skip
+        answer.raise_for_status()
+        return answer.json()
+
+
+@pytest.fixture(scope="module")
+def place():
+    """A folder for the class, of its own and readable by everybody, as /srv/two-views is."""
+    folder = Path(tempfile.mkdtemp(prefix="two-views-class-", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def accounts():
+    """{name: password} of two accounts in the class, and one that is not in it; removed afterwards."""
+    had_group = subprocess.run(["getent", "group", classroom.GROUP], capture_output=True).returncode == 0
+    if not had_group:
+        subprocess.run(["groupadd", classroom.GROUP], check=True)
+    tag = secrets.token_hex(3)
+    made = {f"tv-{name}-{tag}": secrets.token_hex(8) for name in ("ada", "ben", "out")}
+    try:
+        for name, password in made.items():
+            group = [] if "-out-" in name else ["-G", classroom.GROUP]
+            subprocess.run(["useradd", "-m", "-s", "/bin/sh", *group, name], check=True, capture_output=True)
+            Path(pwd.getpwnam(name).pw_dir).chmod(0o700)
+            subprocess.run(["chpasswd"], input=f"{name}:{password}", text=True, check=True)
+        yield made
+    finally:
+        for name in made:
+            subprocess.run(["userdel", "-rf", name], capture_output=True)
+            shutil.rmtree(f"/tmp/torchinductor_{name}", ignore_errors=True)  # torch leaves it
+        if not had_group:
+            subprocess.run(["groupdel", classroom.GROUP], capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def hub(place, accounts):
+    """The address of a running hub, started as `make class` starts it."""
+    address = f"127.0.0.1:{classroom.free_port()}"
+    command = [sys.executable, "-m", "teaching.classroom", "serve", "--place", place, "--address", address]
+    with open(place / "log", "w") as log:
+        process = subprocess.Popen(command, cwd=classroom.ROOT, stdout=log, stderr=log)
+        try:
+            for _ in range(120):
+                assert process.poll() is None, (place / "log").read_text()
+                try:
+                    if requests.get(f"http://{address}/hub/health", timeout=5).ok:
+                        break
+                except requests.ConnectionError:
+                    pass
+                time.sleep(1)
+            yield f"http://{address}"
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def as_student(name: str, *command) -> subprocess.CompletedProcess:
+    rights = {"user": pwd.getpwnam(name).pw_uid, "group": pwd.getpwnam(name).pw_gid, "extra_groups": [], "cwd": "/"}
+    return subprocess.run(command, capture_output=True, text=True, **rights)
+
+
+def write_answers(path: Path, how_many: int) -> None:
+    """Put the first right answers into a fetched notebook, as its owner would; the rest stays as released."""
+    right = {cell.id: cell.source for cell in instructor_notebook(SOURCE / f"{STEM}.py").cells}
+    notebook = nbformat.read(path, as_version=4)
+    answers = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("solution")]
+    for cell in answers[:how_many]:
+        cell.source = right[cell.id]
+    nbformat.write(notebook, path)
+
+
+@needs_accounts
+@pytest.mark.notebook
+def test_a_class_fetches_submits_is_graded_and_gets_its_feedback_back(hub, place, accounts, tmp_path):
+    ada, ben, stranger = (Student(hub, *account) for account in accounts.items())
+    classroom.release(place, ["03"])
+
+    assert ada.log_in("wrong").status_code == 403 and stranger.log_in().status_code == 403
+    for student in (ada, ben):
+        assert student.log_in().ok
+        student.start()
+        fetched = student.ask("assignments/fetch", course_id=classroom.COURSE_ID, assignment_id=STEM)
+        assert fetched["success"], fetched
+        write_answers(
+            Path(pwd.getpwnam(student.name).pw_dir, "two-views", STEM, f"{STEM}.ipynb"), 3 if student is ada else 1
+        )
+
+    validated = ada.ask("assignments/validate", path=f"{STEM}/{STEM}.ipynb")  # a kernel of hers, with torch and helpers
+    assert validated["success"] and "failed" not in validated["value"], validated
+    for student in (ada, ben):
+        assert student.ask("assignments/submit", course_id=classroom.COURSE_ID, assignment_id=STEM)["success"]
+
+    assert classroom.collect(place, tmp_path) == [f"collected {ada.name} {STEM}", f"collected {ben.name} {STEM}"]
+    assert classroom.collect(place, tmp_path) == []  # nothing new
+    command = [sys.executable, "-m", "grading.grade", "--folder", tmp_path]
+    graded = subprocess.run(command, cwd=classroom.ROOT, capture_output=True, text=True)
+    rows = [line.split(",") for line in (tmp_path / "grades.csv").read_text().splitlines()]
+    totals = {row[0]: float(row[rows[0].index("total")]) for row in rows[1:]}
+    assert totals == {ada.name: 12.0, ben.name: 5.0}, graded.stdout + graded.stderr
+
+    assert [line.split(": ")[1] for line in classroom.return_feedback(place, tmp_path)] == ["returned"] * 2
+    for student, points in ((ada, "12 of 100"), (ben, "5 of 100")):
+        answer = student.ask("assignments/fetch_feedback", course_id=classroom.COURSE_ID, assignment_id=STEM)
+        assert answer["success"], answer
+        home = Path(pwd.getpwnam(student.name).pw_dir)
+        pages = [path.read_text() for path in home.glob(f"two-views/{STEM}/feedback/*/{STEM}.html")]
+        assert len(pages) == 1 and points in pages[0]
+
+    inside = [tmp_path, classroom.GRADING / "source", place / "exchange" / classroom.COURSE_ID / "feedback",
+              place / "hub", Path(pwd.getpwnam(ada.name).pw_dir)]  # fmt: skip
+    for folder in inside:
+        assert as_student(ben.name, "ls", folder).returncode != 0, f"a student can look into {folder}"
+
+
+@needs_accounts
+def test_a_hand_in_under_another_name_or_by_a_link_does_not_count(place, accounts, tmp_path):
+    ada, ben, _ = accounts
+    place = place / "another"  # a class in which nobody has handed in
+    classroom.release(place, ["03"])
+    inbound = place / "exchange" / classroom.COURSE_ID / "inbound"
+    forged, linked = (inbound / f"{name}+{STEM}+2030-01-01 10:00:00 UTC+x" for name in (ada, ben))
+    for folder in (forged, linked):
+        assert as_student(ben, "mkdir", folder).returncode == 0
+    secret = tmp_path / "secret.ipynb"
+    secret.write_text("of the instructor")
+    assert as_student(ben, "ln", "-s", secret, linked / f"{STEM}.ipynb").returncode == 0
+
+    said = classroom.collect(place, tmp_path)
+    assert any(line.startswith(f"refused {ada}+") and ben in line for line in said)
+    assert not (tmp_path / "submitted" / ada).exists()
+    assert not (tmp_path / "submitted" / ben / STEM / f"{STEM}.ipynb").exists()
+
+
+def test_without_root_the_command_says_so_in_one_sentence(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(sys, "argv", ["classroom", "serve"])
+    with pytest.raises(SystemExit, match="needs root"):
+        classroom.main()
+
+
+def test_feedback_starts_with_the_diagnosis_and_ends_with_the_notebook():
+    index = "<head><style></style>\n<h1>Ada</h1><p>Your notebooks with their points: <a>x</a>.</p><p>5 of 12</p>"
+    page = classroom.with_diagnosis("<html><body class=a><p>cells</p></body></html>", index)
+    assert page.index("5 of 12") < page.index("cells") and "Your notebooks" not in page
+
+
+def test_every_notebook_can_be_released_alone():
+    assert all(re.fullmatch(r"0\d_\w+", path.stem) for path in NOTEBOOKS.glob("*.ipynb"))

@@ -1,0 +1,159 @@
+"""Several processes make the run that one process makes: the same loss, gradient, statistics and files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from helpers import checkpoints, data, distributed, losses, training
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="needs torch with gloo")
+RECIPE = training.Recipe(small_images=True, view_size=8, batch_size=6, hidden_dim=16, out_dim=8)
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return tuple(torch.rand(6, 3, 8, 8, generator=generator, dtype=torch.float64) for _ in "ab")
+
+
+def model(kind: str) -> nn.Module:
+    """In float64. "resnet" normalises its batches, "plain" has no layer that does."""
+    built = training.build_model(RECIPE).double()
+    if kind == "plain":
+        torch.manual_seed(2)
+        built.encoder = nn.Sequential(nn.Flatten(), nn.Linear(192, 128, dtype=torch.float64), nn.ReLU())
+    return built
+
+
+def step(kind: str) -> dict:
+    """Loss, gradients and buffers of one step on this process's share of the batch."""
+    mine = model(kind)
+    shared = distributed.share(mine)
+    z_a, z_b = shared(torch.cat(distributed.own_rows(*batch())))[1].chunk(2)
+    loss = distributed.nt_xent(z_a, z_b, 0.2)
+    loss.backward()
+    gradients = {name: weight.grad for name, weight in mine.named_parameters()}
+    return {"loss": loss.detach(), "gradients": gradients, "buffers": dict(mine.named_buffers())}
+
+
+def gathered() -> dict:
+    """Rows of all processes, and the gradient that one process's function of them sends to the others."""
+    own = torch.full((2, 3), float(distributed.rank() + 1), requires_grad=True)
+    rows = distributed.gather(own)
+    (rows.sum(dim=1) @ torch.arange(1.0, 1 + len(rows)) * 10 ** distributed.rank()).backward()
+    return {"rows": rows.detach(), "slope": own.grad[:, 0], "number": distributed.agreed(7 + distributed.rank())}
+
+
+def process(rank: int, count: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count)
+    result = {"resnet": step("resnet"), "plain": step("plain"), "gathered": gathered()}
+    try:
+        distributed.own_rows(torch.zeros(count + 1, 3))
+    except ValueError as problem:
+        result["uneven"] = str(problem)
+    torch.save(result, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> list[dict]:
+    """What each of two processes saw."""
+    folder = tmp_path_factory.mktemp("two")
+    torch.multiprocessing.spawn(process, args=(2, str(folder)), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+@pytest.mark.parametrize("kind", ["resnet", "plain"])
+def test_two_processes_with_half_the_batch_have_the_loss_and_gradient_of_one_with_all(two, kind):
+    alone = step(kind)
+    for seen in two:
+        assert torch.allclose(seen[kind]["loss"], alone["loss"], rtol=1e-6, atol=0)
+        for name, slope in alone["gradients"].items():
+            assert torch.allclose(seen[kind]["gradients"][name], slope, rtol=1e-6, atol=1e-9), name
+
+
+def test_batch_norm_counts_the_images_of_all_processes(two):
+    for name, value in step("resnet")["buffers"].items():
+        for seen in two:
+            assert torch.allclose(seen["resnet"]["buffers"][name], value, rtol=1e-6), name
+
+
+def test_a_gradient_comes_back_through_the_gathered_rows_from_every_process(two):
+    assert two[0]["gathered"]["rows"][:, 0].tolist() == [1, 1, 2, 2]
+    assert [seen["gathered"]["slope"].tolist() for seen in two] == [[11, 22], [33, 44]]  # 1 · (1 + 10), ...
+
+
+def test_processes_agree_on_the_number_of_the_first(two):
+    assert [seen["gathered"]["number"] for seen in two] == [7, 7]
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused_with_the_numbers(two):
+    assert two[0]["uneven"] == "batch_size is 3, which 2 processes cannot share evenly: take a multiple of 2."
+
+
+def test_one_process_is_as_if_nothing_were_distributed():
+    z_a, z_b = torch.randn(2, 5, 4)
+    alone = model("resnet")
+    assert distributed.share(alone) is alone and (distributed.processes(), distributed.rank()) == (1, 0)
+    assert distributed.nt_xent(z_a, z_b, 0.2) == losses.nt_xent(z_a, z_b, 0.2)
+    assert all(torch.equal(own, x) for own, x in zip(distributed.own_rows(z_a, z_b), (z_a, z_b), strict=True))
+
+
+# torchrun
+
+
+def torchrun(*words) -> subprocess.CompletedProcess:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
+    launch += ["--rdzv-endpoint", "localhost:0", "-m", "helpers.training", *map(str, words)]
+    return subprocess.run(launch, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def one(folder, tmp_path_factory) -> Path:
+    """The finished run of a single process."""
+    out = tmp_path_factory.mktemp("one")
+    assert training.main([*words(folder), "--out", str(out)]) == 0
+    return out
+
+
+def words(folder: str) -> list[str]:
+    return ["--data", folder, "--batch-size", "8", "--epochs", "2"]
+
+
+def agrees(run: Path, other: Path) -> bool:
+    """bfloat16 rounds the sums over half a batch differently, so the losses are near, not equal."""
+    mine, theirs = (json.loads((path / "result.json").read_text())["history"] for path in (run, other))
+    return mine["loss"] == pytest.approx(theirs["loss"], rel=0.02) and mine["lr"] == theirs["lr"]
+
+
+def test_torchrun_trains_from_the_command_line_as_one_process_does(folder, one, tmp_path):
+    done = torchrun(*words(folder), "--out", tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Written: ") == 1 and agrees(tmp_path / "two", one)
+    two, alone = (checkpoints.load_checkpoint(run / "checkpoint.pt") for run in (tmp_path / "two", one))
+    assert two["model"].keys() == alone["model"].keys() and torch.equal(two["generator"], alone["generator"])
+    assert [epoch.keys() for epoch in two["history"]["epochs"]] == [{"epoch", "knn"}] * 2
+
+
+def test_two_processes_go_on_with_what_one_began(folder, one, tmp_path):
+    def stop(step, total_steps, loss):
+        if step == 2:  # the first of the second epoch
+            raise KeyboardInterrupt
+
+    images = data.load_images(folder, "pretrain")
+    recipe = training.recipe_for(folder, images.images.shape[-1], epochs=2, batch_size=8)
+    begun, views = training.build_model(recipe), training.views_of(recipe)
+    with pytest.raises(training.Interrupted, match="keeps 1 of 2 epochs"):
+        training.pretrain(
+            begun, images.images, views, recipe, training.knn_monitor(images), tmp_path / "checkpoint.pt", stop
+        )
+    done = torchrun(*words(folder), "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert agrees(tmp_path, one) and json.loads((tmp_path / "result.json").read_text())["resumed_after_epoch"] == 1

@@ -1,0 +1,200 @@
+"""The findings: their loop is the course's, their measures are what they say, their verdicts follow from intervals."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from data import findings as command
+from data import record
+from helpers import findings, plots, training
+from helpers.data import load_images
+from helpers.findings import catalogue, core, notebook
+from helpers.findings.catalogue import FINDINGS
+from helpers.projection_head import SimCLR
+
+
+@pytest.fixture(scope="module")
+def lab() -> core.Lab:
+    images = load_images("shapes", "train")
+    bank, queries = images.subset(torch.arange(64)), images.subset(torch.arange(64, 100))
+    return core.Lab(bank, queries, training.Recipe(epochs=1, batch_size=16, hidden_dim=16, out_dim=12))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# The catalogue --------------------------------------------------------------------------------------------------------
+
+
+def test_there_are_fourteen_findings():
+    assert len(FINDINGS) == len(catalogue.ALL) == 14
+
+
+@pytest.mark.parametrize("finding", catalogue.ALL, ids=lambda finding: finding.name)
+def test_a_finding_measures_every_number_its_claim_is_about(lab, finding):
+    rows = {
+        name: {key: [value] for key, value in numbers.items()}
+        for name, numbers in finding.measure(lab, finding.conditions)
+    }
+    assert tuple(rows) == finding.conditions and set(finding.quick) <= set(finding.conditions)
+    assert len({tuple(numbers) for numbers in rows.values()}) == 1
+    assert all(math.isfinite(value) for numbers in rows.values() for [value] in numbers.values())
+    assert len(core.judged(finding, rows)) == len(finding.contrasts) > 0
+
+
+@pytest.mark.parametrize("finding", catalogue.ALL, ids=lambda finding: finding.name)
+def test_a_small_run_shows_some_contrast_and_its_choices_differ(finding):
+    shown = [pair for pair in finding.contrasts if {pair[0][0], pair[1][0]} <= set(finding.quick)]
+    assert shown and len(set(finding.choices)) == len(finding.choices) >= 3
+
+
+# Training and measures ------------------------------------------------------------------------------------------------
+
+
+def test_the_loop_gives_the_very_weights_of_pretrain(lab):
+    recipe = replace(lab.recipe, epochs=2)
+    ours = core.train(replace(lab, recipe=recipe))
+    theirs = training.build_model(recipe)
+    training.pretrain(theirs, lab.bank.images, training.views_of(recipe), recipe)
+    for (name, a), b in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_fewer_pictures_are_seen_as_many_times_more_often(lab):
+    seen = []
+
+    def watched(images, generator):
+        seen.append(len(images))
+        return training.views_of(lab.recipe)(images, generator)
+
+    core.train(lab, watched, images=lab.bank.subset(torch.arange(16)))
+    assert seen == [16, 16, 16, 16]
+
+
+def test_contrastive_accuracy_counts_anchors_whose_nearest_is_their_positive():
+    z_a, z_b = torch.randn(2, 9, 4, generator=seeded(1))
+    z_b = z_a + 0.7 * z_b
+    z, right = torch.cat([z_a, z_b]), 0
+    for i in range(18):
+        others = [k for k in range(18) if k != i]
+        right += max(others, key=lambda k: torch.cosine_similarity(z[i], z[k], dim=0)) == (i + 9) % 18
+    assert core.contrastive_accuracy(z_a, z_b) == pytest.approx(right / 18)
+
+
+@pytest.mark.parametrize("used", [1, 3, 8])
+def test_effective_rank_of_equal_directions_is_their_number(used):
+    directions = torch.linalg.qr(torch.randn(8, 8, generator=seeded(2)))[0][:used]
+    rows = torch.cat([directions, -directions]) + 5
+    assert core.effective_rank(rows) == pytest.approx(used, rel=1e-4)
+
+
+def test_spread_is_zero_in_a_point_and_one_all_around_the_sphere():
+    assert core.spread(torch.ones(50, 16) * torch.arange(1.0, 51)[:, None]) == pytest.approx(0, abs=1e-5)
+    assert core.spread(torch.randn(4000, 16, generator=seeded(3))) == pytest.approx(1, abs=0.01)
+
+
+# Views ----------------------------------------------------------------------------------------------------------------
+
+
+def test_bits_are_the_same_in_both_views_and_differ_between_images(lab):
+    two_views = catalogue.with_bits(training.views_of(lab.recipe), 12)
+    x_a, x_b = two_views(lab.bank.images, seeded(4))
+    rows = [torch.cat([x[:, 0, 0, ::4], x[:, 0, 4, :16:4]], dim=1) for x in (x_a, x_b)]  # (N, 12)
+    assert torch.equal(*rows) and set(rows[0].unique().tolist()) == {0.0, 1.0}
+    assert len(rows[0].unique(dim=0)) > 55
+    assert not torch.equal(x_a[:, :, 8:], x_b[:, :, 8:])
+
+
+def test_cutout_covers_a_quarter_of_every_image_at_places_of_its_own():
+    images = torch.zeros(40, 3, 16, 16)
+    covered = catalogue.cutout(images, seeded(5)) == 0.5
+    assert (covered.flatten(1).float().mean(dim=1) == 0.25).all() and len(covered.flatten(1).unique(dim=0)) > 25
+
+
+def test_in_the_composition_one_view_is_the_image_itself(lab):
+    x_a, x_b = catalogue.composed([catalogue.crop, catalogue.color])(lab.bank.images, seeded(6))
+    assert torch.equal(x_b, lab.bank.images / 255) and not torch.equal(x_a, x_b)
+
+
+# Verdicts -------------------------------------------------------------------------------------------------------------
+
+ONE = replace(FINDINGS["stem"], contrasts=((("a", "knn"), ("b", "knn")),))
+
+
+def test_the_interval_of_a_contrast_is_students_t_of_the_paired_differences():
+    a, b = [0.5, 0.7, 0.6, 0.9], [0.4, 0.65, 0.3, 0.7]
+    [found] = core.judged(ONE, {"a": {"knn": a}, "b": {"knn": b}})
+    wanted = stats.ttest_rel(a, b).confidence_interval(0.95)
+    assert (found["low"], found["high"]) == (pytest.approx(wanted.low), pytest.approx(wanted.high))
+
+
+@pytest.mark.parametrize(
+    "a, said",
+    [
+        ([0.8, 0.81, 0.82], "reproduced"),
+        ([0.1, 0.11, 0.12], "not reproduced"),
+        ([0.4, 0.6, 0.55], "unresolved"),
+        ([0.8], "unresolved"),
+    ],
+)
+def test_the_verdict_follows_from_where_the_intervals_lie(a, said):
+    rows = {"a": {"knn": a}, "b": {"knn": [0.5, 0.5, 0.5][: len(a)]}}
+    assert core.verdict(core.judged(ONE, rows)) == said
+
+
+def test_one_contrast_the_wrong_way_is_enough_for_not_reproduced():
+    assert core.verdict([{"low": 0.1, "high": 0.2}, {"low": -0.3, "high": -0.1}]) == "not reproduced"
+
+
+# In a notebook, and as a command --------------------------------------------------------------------------------------
+
+
+def test_without_a_guess_nothing_runs_and_the_choices_are_told(capsys, monkeypatch):
+    monkeypatch.setattr(notebook, "small_lab", lambda seed: pytest.fail("it ran"))
+    findings.predict("temperature", None)
+    said = capsys.readouterr().out
+    assert all(choice in said for choice in FINDINGS["temperature"].choices)
+
+
+def test_a_guess_runs_the_small_version_and_sets_it_beside_the_whole_and_the_paper(capsys, monkeypatch):
+    monkeypatch.setenv("COURSE_QUICK", "1")
+    findings.predict("histogram", "hardly")
+    said = capsys.readouterr().out
+    assert 'You predicted: "hardly"' in said and "figure 6" in said and "The whole experiment" in said
+
+
+def test_an_unknown_finding_is_one_sentence(capsys):
+    findings.predict("gravity", "down")
+    assert command.main(["gravity"]) == 1
+    out, err = capsys.readouterr()
+    assert "no finding 'gravity'" in out and "no finding 'gravity'" in err
+
+
+def test_the_command_writes_every_seeds_numbers_the_intervals_the_verdict_and_a_figure(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(record, "RESULTS", tmp_path), monkeypatch.setattr(command, "RESULTS", tmp_path)
+    assert command.main(["histogram", "--seeds", "0", "1"]) == 0
+    result = json.loads((tmp_path / "findings/histogram.json").read_text(encoding="utf-8"))
+    assert result["seed"] == [0, 1] and result["verdict"] in ("reproduced", "unresolved")
+    assert all(len(numbers["identified"]) == 2 for numbers in result["rows"].values())
+    assert {"command", "versions", "machine", "recipe", "contrasts"} <= result.keys()
+    assert (tmp_path / "findings/histogram.png").stat().st_size > 5000
+    assert "histogram" in capsys.readouterr().out
+
+
+def test_the_matrix_of_compositions_has_single_operations_on_the_diagonal():
+    rows = {name: {"knn": [0.1 * place]} for place, name in enumerate(FINDINGS["composition"].conditions)}
+    [axes] = plots.composition_matrix(rows).axes
+    written = {text.get_position(): text.get_text() for text in axes.texts}
+    assert len(written) == 16 and written[1, 1] == "10.0%"  # color
+    assert written[1, 0] == written[0, 1] == "40.0%"  # crop + color
+
+
+def test_a_head_made_for_the_encoder_takes_its_h(lab):
+    model = catalogue.with_head(lab, lambda width: nn.Linear(width, 5))
+    assert isinstance(model, SimCLR) and model(torch.rand(2, 3, 32, 32))[1].shape == (2, 5)

@@ -1,0 +1,131 @@
+"""LARS and Muon against slow and independent forms of the same rules."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from helpers.optimizers import LARS, Muon, orthogonal
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 8, 3), nn.Flatten(), nn.Linear(32, 5)
+    )
+
+
+def learn(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> float:
+    """Mean squared error after some steps on one batch."""
+    x, y = torch.randn(16, 3, 6, 6, generator=seeded(1)), torch.randn(16, 5, generator=seeded(2))
+    for _ in range(steps + 1):
+        loss = (model(x) - y).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return loss.item()
+
+
+def test_lars_follows_its_rule_number_by_number(model):
+    optimizer = LARS(model.parameters(), lr=0.7, momentum=0.8, weight_decay=0.01, trust=0.05)
+    weights = [weight.detach().double().clone() for weight in model.parameters()]
+    last = [torch.zeros_like(weight) for weight in weights]
+    for seed in range(3):
+        for k, weight in enumerate(model.parameters()):
+            weight.grad = torch.randn(weight.shape, generator=seeded(10 * seed + k))
+            gradient, rate = weight.grad.double(), 0.7
+            if weights[k].ndim > 1:
+                gradient = gradient + 0.01 * weights[k]
+                rate *= 0.05 * weights[k].square().sum().sqrt() / gradient.square().sum().sqrt()
+            last[k] = 0.8 * last[k] + rate * gradient
+            weights[k] = weights[k] - last[k]
+        optimizer.step()
+    for ours, wanted in zip(model.parameters(), weights, strict=True):
+        torch.testing.assert_close(ours.detach().double(), wanted, atol=1e-6, rtol=1e-5)
+
+
+def test_the_length_of_a_gradient_does_not_matter_to_lars():
+    moved = []
+    for scale in (1.0, 1000.0):
+        weight = nn.Parameter(torch.ones(3, 4))
+        weight.grad = scale * torch.randn(3, 4, generator=seeded(3))
+        LARS([weight], lr=1.0, weight_decay=0).step()
+        moved.append(weight.detach())
+    torch.testing.assert_close(*moved)
+
+
+def test_lars_moves_a_layer_of_zeros():
+    weight = nn.Parameter(torch.zeros(3, 4))
+    weight.grad = torch.ones(3, 4)
+    LARS([weight], lr=0.5).step()
+    assert (weight == -0.5).all()
+
+
+@pytest.mark.parametrize("shape", [(8, 30), (30, 8), (16, 16)])
+def test_orthogonal_keeps_the_directions_of_an_svd_and_levels_the_values(shape):
+    matrix = torch.randn(shape, generator=seeded(4))
+    u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
+    ours = orthogonal(matrix, steps=5)
+    values = torch.linalg.svdvals(ours)
+    assert 0.5 < values.min() and values.max() < 1.35
+    assert (ours * (u @ vh)).sum() / (ours.norm() * (u @ vh).norm()) > 0.95
+
+
+def test_muon_treats_all_matrices_but_the_first_as_such(model):
+    matrices, rest = Muon(model, lr=0.1).param_groups
+    assert [tuple(weight.shape) for weight in matrices["params"]] == [(8, 6, 3, 3), (5, 32)]
+    assert len(rest["params"]) == len(list(model.parameters())) - 2
+
+
+def test_muons_other_weights_follow_torchs_adam(model):
+    twin = copy.deepcopy(model)
+    ours, theirs = Muon(model, lr=0.3, ratio=0.01), torch.optim.Adam(twin.parameters(), lr=0.003, betas=(0.9, 0.95))
+    for seed in range(4):
+        for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+            a.grad = torch.randn(a.shape, generator=seeded(seed))
+            b.grad = a.grad.clone()
+        ours.step(), theirs.step()
+    for k in (0, 1):  # the stem, the batch norm
+        for a, b in zip(model[k].parameters(), twin[k].parameters(), strict=True):
+            torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+def test_a_muon_step_on_a_filter_is_independent_of_the_filters_length():
+    steps = []
+    for scale in (1.0, 7.0):
+        model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 6, 3, bias=False))
+        with torch.no_grad():
+            model[1].weight.copy_(scale * torch.randn(6, 4, 3, 3, generator=seeded(5)))
+        model[1].weight.grad = torch.randn(6, 4, 3, 3, generator=seeded(6))
+        Muon(model, lr=0.1).step()
+        steps.append(model[1].weight.detach())
+    torch.testing.assert_close(*steps)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda m: LARS(m.parameters(), lr=5.0), lambda m: Muon(m, lr=0.02)], ids=["LARS", "Muon"]
+)
+def test_the_loss_falls_and_a_saved_state_goes_on_the_same(model, make):
+    start = copy.deepcopy(model.state_dict())
+    optimizer = make(model)
+    first = learn(model, optimizer, 0)
+    learn(model, optimizer, 20)
+    saved = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    ended = learn(model, optimizer, 20)
+    assert ended < 0.7 * first
+    model.load_state_dict(start)
+    again = make(model)
+    model.load_state_dict(saved[0]), again.load_state_dict(saved[1])
+    assert learn(model, again, 20) == pytest.approx(ended, rel=1e-5)
+
+
+def test_weights_without_a_gradient_stay(model):
+    before = copy.deepcopy(model.state_dict())
+    LARS(model.parameters(), lr=1.0).step(), Muon(model, lr=1.0).step()
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values(), strict=True))
