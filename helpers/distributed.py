@@ -40,7 +40,11 @@ def started() -> Iterator[None]:
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield
         return
-    gpu = torch.cuda.is_available()
+    gpu, local = torch.cuda.is_available(), int(os.environ["LOCAL_WORLD_SIZE"])
+    if gpu and local > torch.cuda.device_count():
+        raise ValueError(
+            f"--nproc-per-node is {local}, and there are {torch.cuda.device_count()} GPUs: each process needs its own."
+        )
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if gpu else "gloo")

@@ -1,7 +1,7 @@
 """Kill a training run from the command line again and again, resume it, and compare the end bit by bit: `make kills`.
 
 A run that nothing disturbs comes first, twice. Then a run of the same line is ended by kill -9, in turn at any moment,
-at any moment behind the imports, and while a checkpoint is being written. The same line goes on with it; a run that
+soon after the imports, and while a checkpoint is being written. The same line goes on with it; a run that
 gets to its end is compared, and the next one begins, until all kills are done. Compared are weights, optimizer, random state and
 history, so also the order of the images, the views, the learning rates and the monitor. Everything runs on the CPU.
 """
@@ -109,9 +109,10 @@ def disturb(kills: int, folder: Path, epochs: int = 60, twice: bool = True, seed
             process, kind = training(images, out, epochs), result["kills"] % 3
             under_way = True
             result["resumed"] += (out / "checkpoint.pt").exists()
+            moment = draw.uniform(imports, (imports + life) / 2) if kind else draw.uniform(0, life)
             if result["kills"] == kills:
                 finish(process)
-            elif kill(process, out, draw.uniform(imports if kind else 0, life), while_writing=kind == 2):
+            elif kill(process, out, moment, while_writing=kind == 2):
                 result["kills"] += 1
                 result["while_writing"] += bool(unfinished(out))
                 result["before_the_first_checkpoint"] += not (out / "checkpoint.pt").exists()

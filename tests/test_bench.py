@@ -56,9 +56,9 @@ def test_ratios_come_first_and_nothing_that_was_left_out_is_forgotten():
 
 def test_torchvisions_views_are_as_many_as_large_and_as_bright_as_ours():
     images = views.pictures(5)
-    theirs = views.torchvision_pil(images, 32)
-    assert theirs.shape == (2, 5, 3, 32, 32) and theirs.dtype == torch.float32
-    assert 0 <= theirs.min() and theirs.max() <= 1 and not torch.equal(theirs[0], theirs[1])
+    x_a, x_b = views.torchvision_pil(images, 32)
+    assert x_a.shape == x_b.shape == (5, 3, 32, 32) and x_a.dtype == torch.float32
+    assert 0 <= x_a.min() and x_a.max() <= 1 and not torch.equal(x_a, x_b)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's record of a process's peak")

@@ -1,6 +1,7 @@
 """Several processes make the run that one process makes: the same loss, gradient, statistics and files."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -112,7 +113,8 @@ def test_one_process_is_as_if_nothing_were_distributed():
 def torchrun(*words) -> subprocess.CompletedProcess:
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
     launch += ["--rdzv-endpoint", "localhost:0", "-m", "helpers.training", *map(str, words)]
-    return subprocess.run(launch, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    env = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # two processes would need two GPUs
+    return subprocess.run(launch, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")

@@ -23,19 +23,19 @@ def pictures(count: int, side: int = 32) -> Tensor:
     return images
 
 
-def runners(images: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """Each makes two views of all images, (2, N, 3, side, side). The fused form is there where the course has it."""
+def runners(images: Tensor) -> dict[str, Callable[[], tuple[Tensor, Tensor]]]:
+    """Each makes two views of all images, x_a, x_b, (N, 3, side, side) each. The fused form is there where the course has it."""
     side, generator = images.shape[-1], torch.Generator().manual_seed(0)
 
-    def ours(view: Callable) -> Callable[[], Tensor]:
-        return lambda: torch.stack([view(images, generator, side, 0.5, False, (0.08, 1.0)) for _ in "ab"])
+    def ours(view: Callable) -> Callable[[], tuple[Tensor, Tensor]]:
+        return lambda: tuple(view(images, generator, side, 0.5, False, (0.08, 1.0)) for _ in "ab")
 
     fused = getattr(augmentation, "fast_view", None)
     found = {EXACT: ours(augmentation.view)} | ({FUSED: ours(fused)} if fused else {})
     return found | {PIL: lambda: torchvision_pil(images, side), KORNIA: kornia_batch(images, side)}
 
 
-def torchvision_pil(images: Tensor, side: int) -> Tensor:
+def torchvision_pil(images: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """torchvision's transforms on one PIL image after the other, as its data sets hand them out."""
     transform = transforms.Compose([
         transforms.RandomResizedCrop(side),
@@ -45,10 +45,10 @@ def torchvision_pil(images: Tensor, side: int) -> Tensor:
         transforms.ToTensor(),
     ])  # fmt: skip
     opened = [transforms.functional.to_pil_image(image) for image in images]
-    return torch.stack([torch.stack([transform(image) for image in opened]) for _ in "ab"])
+    return tuple(torch.stack([transform(image) for image in opened]) for _ in "ab")
 
 
-def kornia_batch(images: Tensor, side: int) -> Callable[[], Tensor]:
+def kornia_batch(images: Tensor, side: int) -> Callable[[], tuple[Tensor, Tensor]]:
     """kornia's transforms on the whole batch."""
     import kornia.augmentation as K
 
@@ -58,4 +58,4 @@ def kornia_batch(images: Tensor, side: int) -> Callable[[], Tensor]:
         K.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
         K.RandomGrayscale(p=0.2),
     )
-    return lambda: torch.stack([transform(images.float() / 255) for _ in "ab"])
+    return lambda: tuple(transform(images.float() / 255) for _ in "ab")
