@@ -70,20 +70,20 @@ screenshots: setup
 
 ## make site       run every notebook and publish the reading edition, with solutions, into site/ (WITHOUT_SOLUTIONS=1)
 site: setup .venv-site/ready
-	@python -m teaching.site $(if $(WITHOUT_SOLUTIONS),--without-solutions) $(if $(QUICK),--quick)
+	@python -m grading.teaching.site $(if $(WITHOUT_SOLUTIONS),--without-solutions) $(if $(QUICK),--quick)
 
-.venv-site/ready: docs/requirements.txt
+.venv-site/ready: grading/docs/requirements.txt
 	@echo "Installing what builds the site into .venv-site, once."
 	@test -x .venv-site/bin/python || $(BIN)/python -m venv --without-pip .venv-site
-	@$(BIN)/python -m pip --python .venv-site/bin/python install -q --disable-pip-version-check -r docs/requirements.txt
+	@$(BIN)/python -m pip --python .venv-site/bin/python install -q --disable-pip-version-check -r grading/docs/requirements.txt
 	@touch $@
 
-## make class      JupyterHub for a class on this machine, with nbgrader's exchange; as root (PORT=8000, docs/class.md)
+## make class      JupyterHub for a class on this machine, with nbgrader's exchange; as root (PORT=8000, grading/docs/class.md)
 class: setup .venv-class/ready
-	@python -m teaching.classroom serve --address 0.0.0.0:$(if $(filter 8888,$(PORT)),8000,$(PORT))
+	@python -m grading.teaching.classroom serve --address 0.0.0.0:$(if $(filter 8888,$(PORT)),8000,$(PORT))
 
-.venv-class/ready: teaching/requirements.txt teaching/hub.sh
-	@VENV="$(VENV)" PYTHON="$(PYTHON)" sh teaching/hub.sh
+.venv-class/ready: grading/teaching/requirements.txt grading/teaching/hub.sh
+	@VENV="$(VENV)" PYTHON="$(PYTHON)" sh grading/teaching/hub.sh
 	@touch $@
 
 ## make format     format and lint the code

@@ -17,6 +17,7 @@
     board            a finished run for TensorBoard
     plots, widgets   what the notebooks draw
     checks           one check an exercise
+    colab            what Colab lacks
     course           your own answers in place of the reference
 
 Imports point up this list only. Letters: N images a batch, 2N anchors, D dimensions, C classes, images (N, 3, H, W).

@@ -18,6 +18,7 @@ MAY_IMPORT = {  # module: the helpers it may import
     "encoder": set(),
     "projection_head": set(),
     "machine": set(),
+    "colab": set(),
     "optimizers": set(),
     "clinic": {"data"},
     "checkpoints": {"encoder", "projection_head"},

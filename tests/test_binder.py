@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from grading.build import repository
-from teaching import address
+from grading.teaching import address
 
 ROOT = Path(__file__).parent.parent
 TOOLS = ROOT / ".venv-site" / "bin" / "python"  # repo2docker lives with the other tools

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from grading.build import NOTEBOOKS, SOURCE, instructor_notebook
-from teaching import classroom
+from grading.teaching import classroom
 
 STEM = "03_projection_head"
 
@@ -102,7 +102,7 @@ def accounts():
 def hub(place, accounts):
     """The address of a running hub, started as `make class` starts it."""
     address = f"127.0.0.1:{classroom.free_port()}"
-    command = [sys.executable, "-m", "teaching.classroom", "serve", "--place", place, "--address", address]
+    command = [sys.executable, "-m", "grading.teaching.classroom", "serve", "--place", place, "--address", address]
     with open(place / "log", "w") as log:
         process = subprocess.Popen(command, cwd=classroom.ROOT, stdout=log, stderr=log)
         try:

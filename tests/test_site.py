@@ -11,7 +11,7 @@ import nbformat
 import pytest
 
 from grading.build import NOTEBOOKS, write_instructor_notebooks
-from teaching import site
+from grading.teaching import site
 
 STEMS = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 needs_sphinx = pytest.mark.skipif(not site.SPHINX.exists(), reason="no .venv-site here: make .venv-site/ready")
@@ -42,7 +42,7 @@ class Page(HTMLParser):
 def built(tmp_path_factory) -> Path:
     """The site, built by the command from notebooks run in their quick form."""
     out = tmp_path_factory.mktemp("site") / "out"
-    command = [sys.executable, "-m", "teaching.site", "--quick", "--out", out]
+    command = [sys.executable, "-m", "grading.teaching.site", "--quick", "--out", out]
     run = subprocess.run(command, cwd=site.ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     return out
@@ -142,6 +142,7 @@ def test_a_widget_becomes_what_it_shows():
     }
     shown = site.widget_html("box", states)
     assert "seed: 3" in shown and "<b>picture</b>" in shown and "In the notebook" in shown
+    assert site.widget_html("one that is not there", states) == ""
 
 
 def test_links_to_pages_stay_and_links_to_files_lead_to_the_repository():

@@ -9,8 +9,8 @@ import pytest
 
 from data.record import RESULTS
 from grading.build import GRADING
+from grading.teaching import cost, lms, mistakes
 from helpers import checks
-from teaching import cost, lms, mistakes
 
 EXERCISES = [name for exercises in checks.POINTS.values() for name in exercises]
 FULL = {"student": "ada", **{name: str(points) for each in checks.POINTS.values() for name, points in each.items()}}
@@ -22,7 +22,7 @@ def test_grades_for_a_platform_come_from_the_file_that_make_grade_writes(tmp_pat
     with open(tmp_path / "grades.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, row)
         table.writeheader(), table.writerow(row)
-    command = [sys.executable, "-m", "teaching.lms", "--folder", tmp_path]
+    command = [sys.executable, "-m", "grading.teaching.lms", "--folder", tmp_path]
     subprocess.run(command, check=True, capture_output=True, cwd=GRADING.parent)
     for name in ("canvas.csv", "moodle.csv"):
         rows = list(csv.reader((tmp_path / name).read_text(encoding="utf-8").splitlines()))

@@ -1,6 +1,6 @@
 """Name the repository's address: pyproject.toml says it once, and what is made from it follows.
 
-python -m teaching.address https://github.com/YOU/two-views
+python -m grading.teaching.address https://github.com/YOU/two-views
 """
 
 import re
@@ -15,7 +15,9 @@ MADE_FROM_IT = ("README.md",)  # besides the notebooks, which are built anew
 
 def main() -> None:
     if len(sys.argv) != 2 or not re.fullmatch(r"https://[\w./-]+/[\w.-]+", sys.argv[1].rstrip("/")):
-        sys.exit("Name the address of the repository: python -m teaching.address https://github.com/YOU/two-views")
+        sys.exit(
+            "Name the address of the repository: python -m grading.teaching.address https://github.com/YOU/two-views"
+        )
     old, new = repository(), sys.argv[1].rstrip("/").removesuffix(".git")
     for name in ("pyproject.toml", *MADE_FROM_IT):
         path = ROOT / name

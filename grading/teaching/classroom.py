@@ -1,9 +1,9 @@
 """A class on one machine: JupyterHub, nbgrader's exchange, and the way of a submission from there to its feedback.
 
-    python -m teaching.classroom serve                   as `make class` does: the hub, for members of the group
-    python -m teaching.classroom release 01 02           students may fetch these notebooks from now on
-    python -m teaching.classroom collect                 what was handed in goes to grading/submitted/
-    python -m teaching.classroom feedback                what `make grade` wrote goes back to the students
+    python -m grading.teaching.classroom serve                   as `make class` does: the hub, for members of the group
+    python -m grading.teaching.classroom release 01 02           students may fetch these notebooks from now on
+    python -m grading.teaching.classroom collect                 what was handed in goes to grading/submitted/
+    python -m grading.teaching.classroom feedback                what `make grade` wrote goes back to the students
 
 All of it as root, for it starts servers as other users. Nothing of a student's is read with root's rights.
 """
@@ -73,7 +73,7 @@ def serve(place: Path, address: str) -> None:
     names = {"CLASS_COURSE": ROOT, "CLASS_FOLDER": place, "CLASS_GROUP": GROUP, "CLASS_ADDRESS": address}
     environment = os.environ | {name: str(value) for name, value in names.items()} | {"CLASS_PORTS": ports}
     environment.pop("PYTHONPATH", None)
-    settings = str(ROOT / "teaching" / "jupyterhub_config.py")
+    settings = str(GRADING / "teaching" / "jupyterhub_config.py")
     os.chdir(place / "hub")
     os.execve(HUB_PYTHON, [str(HUB_PYTHON), "-m", "jupyterhub", "-f", settings], environment)
 

@@ -1,7 +1,7 @@
 """What each exercise usually gets wrong, and what the learner is told then: from the bank of answers, as judged.
 
-    python -m teaching.mistakes               every exercise
-    python -m teaching.mistakes nt_xent       one
+    python -m grading.teaching.mistakes               every exercise
+    python -m grading.teaching.mistakes nt_xent       one
 
 Reads data/results/answer_bank.json, which `make bank` writes by running every answer of tests/banks/ through the checks.
 """

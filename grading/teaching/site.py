@@ -1,8 +1,8 @@
-"""Publish the reading edition: every notebook executed, with docs/, as a static site that needs no server.
+"""Publish the reading edition: every notebook executed, with grading/docs/, as a static site that needs no server.
 
-    python -m teaching.site                        into site/, as `make site` does
-    python -m teaching.site --without-solutions    exercises as they are released; the figures stay
-    python -m teaching.site --quick                notebooks in their quick form: for a look at the pages, not for numbers
+    python -m grading.teaching.site                        into site/, as `make site` does
+    python -m grading.teaching.site --without-solutions    exercises as they are released; the figures stay
+    python -m grading.teaching.site --quick                notebooks in their quick form: for a look at the pages, not for numbers
 
 Hidden tests are never published. Widgets become what they show when the notebook has run.
 """
@@ -23,7 +23,7 @@ from nbformat import NotebookNode
 from grading.build import GRADING, NOTEBOOKS, execute, release, repository, write_instructor_notebooks
 
 ROOT = GRADING.parent
-DOCS, SITE = ROOT / "docs", ROOT / "site"
+DOCS, SITE = GRADING / "docs", ROOT / "site"
 SPHINX = ROOT / ".venv-site" / "bin" / "sphinx-build"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STATES = "application/vnd.jupyter.widget-state+json"
@@ -92,7 +92,8 @@ def readable(notebook: NotebookNode) -> NotebookNode:
             cell.source = outward(open_up(cell.source), NOTEBOOKS)
             continue
         cell.source = re.sub(r"^ *### (BEGIN|END) SOLUTION\n?", "", cell.source, flags=re.M).rstrip()
-        cell.outputs = [still(output, states) for output in cell.outputs if not script_only(output)]
+        shown = [still(output, states) for output in cell.outputs if not script_only(output)]
+        cell.outputs = [output for output in shown if output.get("data", {}).get("text/html") != ""]
     notebook.metadata.pop("widgets", None)
     return notebook
 
@@ -153,6 +154,8 @@ def widget_html(name: str, states: dict) -> str:
     if label and isinstance(value, int | float | str):
         return f"<div>{html.escape(label)}: {html.escape(str(value))}</div>"
     note = '<p class="static-widget">In the notebook, this follows the controls above it.</p>'
+    if not children:
+        return ""  # a widget of the course's own shows a still picture beside it
     return f"<div>{children}</div>{note}" if has_controls(state, states) else f"<div>{children}</div>"
 
 

@@ -1,7 +1,7 @@
 """Grades for a learning platform: grading/grades.csv -> canvas.csv and moodle.csv beside it, a column a notebook.
 
-    python -m teaching.lms
-    python -m teaching.lms --folder DIR       where grades.csv is
+    python -m grading.teaching.lms
+    python -m grading.teaching.lms --folder DIR       where grades.csv is
 
 grades.csv itself is the plain table, a column an exercise. Students go by the names of their folders, which have to be
 their login names on the platform.

@@ -1,7 +1,7 @@
 """What a class needs of machines, from the measured times and memory of the notebooks (data/results/timings.json).
 
-    python -m teaching.cost
-    python -m teaching.cost --students 1000 --runs 5 --at-once 0.2 --core-hour PRICE --gib-hour PRICE
+    python -m grading.teaching.cost
+    python -m grading.teaching.cost --students 1000 --runs 5 --at-once 0.2 --core-hour PRICE --gib-hour PRICE
 
 Prices are yours to fill in, as your provider bills a core and a GiB of memory for an hour; nothing here knows any.
 """

@@ -19,5 +19,5 @@ echo "Installing JupyterHub and its proxy into .venv-class, once."
 rm -rf .venv-class
 "$found" -m venv --without-pip .venv-class
 "$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >".venv-class/lib/$version/site-packages/course.pth"
-"$VENV/bin/python" -m pip --python .venv-class/bin/python install -q --disable-pip-version-check -r teaching/requirements.txt
+"$VENV/bin/python" -m pip --python .venv-class/bin/python install -q --disable-pip-version-check -r grading/teaching/requirements.txt
 npm install --silent --no-fund --no-audit --prefix .venv-class configurable-http-proxy@5.3.0
