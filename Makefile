@@ -6,7 +6,7 @@ PORT ?= 8888
 HOST ?= $(if $(wildcard /.dockerenv /run/.containerenv),0.0.0.0,localhost)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup lab test notebooks release grade bank hostile bench kills timings site class format clean
+.PHONY: help setup lab test notebooks release grade bank hostile bench kills timings ui screenshots site class format clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -59,6 +59,14 @@ kills: setup
 ## make timings    run every notebook, write wall time and peak memory to data/results/timings.json
 timings: setup
 	@python -m grading.timings
+
+## make ui         measure the widgets in a real browser, into data/results/ui.json (on an idle machine)
+ui: setup
+	@python -m tests.ui
+
+## make screenshots  take pictures of every widget in light and dark, into runs/screenshots/
+screenshots: setup
+	@python -m tests.screenshots
 
 ## make site       run every notebook and publish the reading edition, with solutions, into site/ (WITHOUT_SOLUTIONS=1)
 site: setup .venv-site/ready

@@ -14,6 +14,7 @@
     checkpoints      written whole or not at all
     evaluation       what is h worth?            python -m helpers.evaluation CHECKPOINT
     training         the loop                    python -m helpers.training --data shapes --epochs 10 --out runs/first
+    board            a finished run for TensorBoard
     plots, widgets   what the notebooks draw
     checks           one check an exercise
     colab            what Colab lacks

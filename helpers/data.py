@@ -239,7 +239,7 @@ def samples(root: str | Path = DATA) -> dict[str, Tensor]:
     pictures = {f"built in: {shapes.CLASSES[label]}": image for image, label in zip(images, labels.tolist())}
     pictures = dict(sorted(pictures.items()))
     for name, file in (("flower", "flower.jpg"), ("temple", "china.jpg")):
-        photograph = Image.fromarray(load_sample_image(file)).resize((288, 192), Image.Resampling.BICUBIC)
+        photograph = Image.fromarray(load_sample_image(file)).resize((240, 160), Image.Resampling.BICUBIC)
         pictures[f"photograph: {name}"] = torch.from_numpy(np.array(photograph)).permute(2, 0, 1).contiguous()
     if (Path(root) / "cifar-10-batches-py").is_dir():
         cifar10 = load_images("cifar10", "test", root)

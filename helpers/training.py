@@ -13,7 +13,8 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -136,29 +137,26 @@ def pretrain(
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.base_lr, weight_decay=recipe.weight_decay)
     generator = torch.Generator().manual_seed(recipe.seed)
     history = {"loss": [], "lr": [], "epochs": []}
-    try:
-        with fast(model):
-            if checkpoint is not None and Path(checkpoint).exists():
-                history = resume(checkpoint, model, optimizer, generator, images, recipe)
-            shared = distributed.share(model)  # the model itself, where no other process takes part
-            for epoch in range(len(history["epochs"]), recipe.epochs):
-                order = torch.randperm(len(images), generator=generator)
-                for rows in order.split(recipe.batch_size)[:steps_per_epoch]:
-                    step = len(history["loss"])
-                    lr = warmup_cosine(step, total_steps, warmup_steps, recipe.base_lr)
-                    for group in optimizer.param_groups:
-                        group["lr"] = lr
-                    x_a, x_b = two_views(images[rows.to(images.device)].to(device), generator)
-                    loss = train_step(shared, optimizer, *distributed.own_rows(x_a, x_b), recipe.temperature)
-                    history["loss"].append(loss), history["lr"].append(lr)
-                    if on_step:
-                        on_step(step, total_steps, loss)
-                first = distributed.rank() == 0
-                history["epochs"].append({"epoch": epoch + 1, **(monitor(model) if monitor and first else {})})
-                if checkpoint is not None and first:
-                    save(checkpoint, model, optimizer, generator, images, recipe, history)
-    except KeyboardInterrupt as stop:
-        raise Interrupted(how_to_go_on(checkpoint, recipe)) from stop
+    with fast(model), stoppable(checkpoint, recipe):
+        if checkpoint is not None and Path(checkpoint).exists():
+            history = resume(checkpoint, model, optimizer, generator, images, recipe)
+        shared = distributed.share(model)  # the model itself, where no other process takes part
+        for epoch in range(len(history["epochs"]), recipe.epochs):
+            order = torch.randperm(len(images), generator=generator)
+            for rows in order.split(recipe.batch_size)[:steps_per_epoch]:
+                step = len(history["loss"])
+                lr = warmup_cosine(step, total_steps, warmup_steps, recipe.base_lr)
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
+                x_a, x_b = two_views(images[rows.to(images.device)].to(device), generator)
+                loss = train_step(shared, optimizer, *distributed.own_rows(x_a, x_b), recipe.temperature)
+                history["loss"].append(loss), history["lr"].append(lr)
+                if on_step:
+                    on_step(step, total_steps, loss)
+            first = distributed.rank() == 0
+            history["epochs"].append({"epoch": epoch + 1, **(monitor(model) if monitor and first else {})})
+            if checkpoint is not None and first:
+                save(checkpoint, model, optimizer, generator, images, recipe, history)
     return history
 
 
@@ -218,6 +216,17 @@ def fingerprint(images: Tensor) -> list[int]:
     return [*images.shape, int(images[:: max(1, len(images) // 1000)].sum())]
 
 
+@contextmanager
+def stoppable(checkpoint: str | Path | None, recipe: Recipe) -> Iterator[None]:
+    """Around a training loop of any kind: Ctrl-C and "Interrupt kernel" end in one line that says what is kept."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt as stop:
+        raise Interrupted(how_to_go_on(checkpoint, recipe)) from stop
+
+
 def how_to_go_on(checkpoint: str | Path | None, recipe: Recipe) -> str:
     """One line after Ctrl-C."""
     if checkpoint is None or not Path(checkpoint).exists():
@@ -225,10 +234,14 @@ def how_to_go_on(checkpoint: str | Path | None, recipe: Recipe) -> str:
     return f"Stopped. {checkpoint} keeps {epochs_done(checkpoint)} of {recipe.epochs} epochs: run the same again and it goes on from there."
 
 
+def history_so_far(checkpoint: str | Path) -> dict | None:
+    """The history that a run's checkpoint keeps; None where there is none yet."""
+    return checkpoints.load_checkpoint(checkpoint)["history"] if Path(checkpoint).exists() else None
+
+
 def epochs_done(checkpoint: str | Path) -> int:
     """Whole epochs that a run's checkpoint keeps; 0 where there is none yet."""
-    path = Path(checkpoint)
-    return len(checkpoints.load_checkpoint(path)["history"]["epochs"]) if path.exists() else 0
+    return len((history_so_far(checkpoint) or {"epochs": []})["epochs"])
 
 
 def recipe_for(name: str, side: int, **settings) -> Recipe:
@@ -275,6 +288,24 @@ def knn_monitor(train: data.ImageSet, queries: int = 1000, bank: int = 4000, k: 
         bank_h, query_h = h[: len(known)], h[len(known) :]
         knn = evaluation.knn_accuracy(bank_h, train.labels[known], query_h, train.labels[ask], k=min(k, len(known)))
         return {"knn": knn}
+
+    return monitor
+
+
+def geometry_monitor(images: Tensor, two_views: TwoViews, count: int = 256, seed: int = 0) -> Monitor:
+    """A monitor(model) -> {"alignment": ..., "uniformity": ...} of z, on the same two views of some images every time.
+
+    Args:
+        images: (M, 3, H, W) uint8, of which `count` are drawn.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    some = images[torch.randperm(len(images), generator=generator)[:count].to(images.device)]
+    x_a, x_b = two_views(some, generator)
+
+    def monitor(model: nn.Module) -> dict[str, float]:
+        whole = nn.Sequential(model.encoder, model.head)
+        z_a, z_b = (evaluation.extract_features(whole, x) for x in (x_a, x_b))  # (count, D) each
+        return {"alignment": float(evaluation.alignment(z_a, z_b)), "uniformity": float(evaluation.uniformity(z_a))}
 
     return monitor
 

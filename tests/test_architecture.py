@@ -34,6 +34,7 @@ MAY_IMPORT = {  # module: the helpers it may import
         "machine",
         "clinic",
     },  # fmt: skip
+    "board": {"data"},
     "findings": {
         "findings",
         "data",

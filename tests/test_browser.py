@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import nbformat
@@ -14,6 +15,7 @@ from helpers.data import ImageSet
 from helpers.widgets.losses import on_circle as losses_on_circle
 from tests.lab import (
     CHROMIUM,
+    ERRORS,
     local_page,
     open_notebook,
     run_all,
@@ -21,6 +23,7 @@ from tests.lab import (
     running_lab,
     serious,
     shut_down,
+    start_all,
     theme,
     validate,
     write_cells,
@@ -80,6 +83,21 @@ def test_validate_says_success_within_a_minute_for_right_answers(page, lab, stem
     assert "Success" in validate(page)
 
 
+@pytest.mark.parametrize("stem", [path.stem for path in sorted(SOURCE.glob("*.py"))])
+def test_every_notebook_runs_in_jupyterlab_with_its_widgets_in_sight_and_readable_by_everybody(page, lab, stem):
+    nbformat.write(instructor_notebook(SOURCE / f"{stem}.py"), lab.folder / f"run_{stem}.ipynb")
+    open_notebook(page, lab, f"run_{stem}.ipynb")
+    assert run_all(page, seconds=600) == []
+    widget = page.locator("section.two-views")
+    if stem[:2] in ("01", "04", "05", "06"):
+        widget.wait_for()
+        assert serious(page) == []
+        assert not page.locator(".two-views-still").first.is_visible()  # the widget is there instead
+    else:
+        assert widget.count() == 0
+    assert page.broke == [] and page.asked == []
+
+
 # the augmentation studio
 
 STUDIO = """from helpers import data, widgets
@@ -103,9 +121,9 @@ def test_every_slider_of_the_studio_changes_the_picture_by_keyboard(page, studio
     for slider in sliders.all():
         before = views.get_attribute("src")
         slider.focus()
-        page.keyboard.press("Home" if slider.get_attribute("max") == "100" and slider.input_value() != "0" else "End")
+        page.keyboard.press("ArrowLeft" if slider.input_value() == slider.get_attribute("max") else "ArrowRight")
         page.wait_for_function("old => document.querySelector('img.tv-views').src !== old", arg=before)
-    assert "seed 100" in views.get_attribute("alt")
+    assert "seed 1." in views.get_attribute("alt")
     assert page.broke == [] and page.asked == []
 
 
@@ -207,6 +225,80 @@ def test_gradient_descent_on_the_bench_lowers_the_loss(page, bench):
 def test_axe_finds_nothing_serious_on_the_bench(page, bench, scheme):
     page.emulate_media(color_scheme=scheme)
     assert serious(page) == []
+
+
+# live training
+
+LIVE = """import pathlib, torch
+from helpers import shapes, training, widgets
+from helpers.data import ImageSet
+torch.set_num_threads(1)
+images, labels, factors = shapes.render(400, seed=0)
+recipe = training.Recipe(batch_size=64, epochs=60, hidden_dim=32)
+model, views, run = training.build_model(recipe), training.views_of(recipe), pathlib.Path("run.pt")
+knn = training.knn_monitor(ImageSet(images, labels, tuple(shapes.CLASSES)))
+spread = training.geometry_monitor(images, views, count=64)"""
+TRAIN = """on_step, watched = widgets.live_training(64, lambda model: knn(model) | spread(model), 0.1, training.history_so_far(run), "Kept.")
+history = training.pretrain(model, images, views, recipe, watched, run, on_step)
+print("steps:", len(history["loss"]), "epochs:", len(history["epochs"]))"""
+
+
+def test_training_can_be_stopped_while_it_runs_and_goes_on_where_it_was(page, lab):
+    write_cells(lab.folder / "live.ipynb", LIVE, TRAIN)
+    open_notebook(page, lab, "live.ipynb")
+    start_all(page)
+    live = page.locator(".tv-live")
+    live.get_by_text("after 2 epochs").wait_for(timeout=120_000)
+    live.get_by_role("button", name="Stop training").click()
+    live.get_by_text("Stopped. Kept.").wait_for()
+    page.wait_for_function("() => window.finished", timeout=60_000)
+    (stopped,) = page.evaluate(ERRORS)
+    assert stopped["name"] == "Interrupted" and "of 60 epochs: run the same again" in stopped["value"]
+    kept = int(re.search(r"keeps (\d+) of", stopped["value"]).group(1))
+    assert 2 <= kept < 60
+    page.evaluate("""async () => { const commands = window.jupyterapp.commands; window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1;
+        window.finished = false; commands.execute('notebook:run-cell').then(() => { window.finished = true; }); }""")
+    live.get_by_text(f"after {kept + 1} epochs").or_(live.get_by_text(f"after {kept + 2} epochs")).first.wait_for(
+        timeout=120_000
+    )
+    assert serious(page) == []
+    page.wait_for_function("() => window.finished", timeout=240_000)
+    assert page.evaluate(ERRORS) == []
+    page.get_by_text("steps: 360 epochs: 60").wait_for()
+    assert page.broke == [] and page.asked == []
+
+
+# the explorer, in JupyterLab
+
+EXPLORER = """import torch
+from helpers import evaluation, shapes, widgets
+from helpers.data import ImageSet
+images, labels, factors = shapes.render(200, seed=3)
+pictures = ImageSet(images, labels, tuple(shapes.CLASSES), factors)
+explorer = widgets.explorer(pictures, {"pixels": evaluation.embedding_map(images.flatten(1) / 255, labels)})
+explorer"""
+
+
+def test_what_the_lasso_holds_reaches_the_kernel_and_hovering_does_not_need_it(page, lab):
+    write_cells(
+        lab.folder / "explorer.ipynb", EXPLORER, "print('held:', len(explorer.selection), sum(explorer.selection))"
+    )
+    open_notebook(page, lab, "explorer.ipynb")
+    assert run_all(page) == []
+    page.locator(".tv-explorer").wait_for()
+    shut_down(page)  # no kernel from here on
+    page.locator("canvas.tv-over").focus()
+    page.keyboard.press("ArrowRight")
+    page.locator(".tv-tip").filter(has_text="image").wait_for()
+    open_notebook(page, lab, "explorer.ipynb")
+    assert run_all(page) == []
+    page.locator(".tv-explorer").wait_for()
+    drag_around_everything(page)
+    page.locator("[role=status]").filter(has_text="200 pictures selected").wait_for()
+    page.evaluate("""async () => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1;
+        await window.jupyterapp.commands.execute('notebook:run-cell'); }""")
+    page.get_by_text(f"held: 200 {sum(range(200))}").wait_for()
+    assert page.broke == [] and page.asked == []
 
 
 # the exported explorer: one file, no server

@@ -8,12 +8,11 @@ import subprocess
 import sys
 from dataclasses import FrozenInstanceError, asdict, replace
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 import torch
 
-from helpers import augmentation, checkpoints, data, losses, machine, shapes, training, widgets
+from helpers import augmentation, checkpoints, data, losses, machine, shapes, training
 
 ROOT = Path(__file__).parent.parent
 RECIPE = training.Recipe(small_images=True, view_size=8, epochs=3, batch_size=8, hidden_dim=16, out_dim=8)
@@ -329,42 +328,31 @@ def test_ctrl_c_on_the_command_line_ends_with_130_and_the_same_line_goes_on(fold
     assert asdict(training.Recipe())["seed"] == kept["recipe"]["seed"]
 
 
-# live curves
+def test_the_geometry_monitor_measures_the_same_two_views_every_time():
+    images, recipe = shapes.render(40, seed=0)[0], training.Recipe(hidden_dim=16)
+    model = training.build_model(recipe)
+    monitor = training.geometry_monitor(images, training.views_of(recipe), count=20)
+    numbers = monitor(model)
+    assert numbers == monitor(model) and numbers.keys() == {"alignment", "uniformity"}
+    assert model.training and 0 <= numbers["alignment"] <= 4 and -8 <= numbers["uniformity"] <= 0
 
 
-def test_the_live_picture_says_in_words_what_it_draws():
-    text = widgets.live_picture([0, 1, 2], [6.2, 5.0, math.nan], 50, 6.24, [1], [0.25], 0.1, 12.0)
-    root = ElementTree.fromstring(f"<all>{text}</all>")
-    picture = root.find("svg")
-    assert picture.get("role") == "img" and picture.get("aria-label") == root.find("div").text
-    said = picture.get("aria-label")
-    assert "step 3 of 50" in said and "chance 6.24" in said and "k-NN 25.0% after 1 epoch," in said
-    assert "nan" not in "".join(line.get("points") for line in picture.findall("polyline"))
+def test_the_moments_of_a_run_are_kept_after_0_1_2_4_epochs_and_at_the_end(tmp_path):
+    recipe = replace(training.Recipe(), hidden_dim=8, epochs=5)
+    model = training.build_model(recipe)
+    watched = training.keep_moments(tmp_path, model, recipe, 0, lambda model: {"knn": 0.5})
+    for _ in range(3):
+        assert watched(model) == {"knn": 0.5}
+    watched = training.keep_moments(tmp_path, model, recipe, 3)  # stopped, and gone on
+    watched(model), watched(model)
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == [f"epoch-00{epoch}.pt" for epoch in (0, 1, 2, 4, 5)]
+    assert checkpoints.load_model(tmp_path / "epoch-002.pt")[1]["hidden_dim"] == 8
 
 
-def test_live_training_passes_the_monitor_through_and_draws_the_last_step(monkeypatch):
-    shown = []
-    monkeypatch.setattr("helpers.widgets.training.display", shown.append)
-    on_step, monitor = widgets.live_training(8, lambda model: {"knn": 0.5, "other": 1.0}, chance=0.1)
-    for step in range(200):
-        on_step(step, 200, 2.0 - step / 200)
-        if step == 99:
-            assert monitor(None) == {"knn": 0.5, "other": 1.0}
-    (picture,) = shown
-    assert "step 200 of 200" in picture.value and "chance 10%" in picture.value
-
-
-def test_live_training_without_a_monitor_shows_the_loss_alone(monkeypatch):
-    shown = []
-    monkeypatch.setattr("helpers.widgets.training.display", shown.append)
-    on_step, monitor = widgets.live_training(8)
-    on_step(0, 1, 2.5)
-    assert monitor(None) == {}
-    assert "loss 2.50 (chance 2.71)" in shown[0].value and "epoch" not in shown[0].value
-
-
-def test_the_smoothed_loss_starts_at_the_first_value_and_stays_within_all():
-    values = [3.0, 1.0, 2.0, 1.0]
-    means = widgets.smooth(values)
-    assert means[0] == pytest.approx(3.0) and all(1 <= mean <= 3 for mean in means)
-    assert widgets.smooth([2.0] * 9) == pytest.approx([2.0] * 9)
+def test_a_loop_of_ones_own_is_stopped_in_one_line_too(tmp_path):
+    with (
+        pytest.raises(training.Interrupted, match="No epoch was finished"),
+        training.stoppable(tmp_path / "run.pt", training.Recipe()),
+    ):
+        raise KeyboardInterrupt

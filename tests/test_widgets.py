@@ -2,15 +2,19 @@
 
 import io
 import json
+import math
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from helpers import evaluation, losses, shapes, widgets
+from helpers import board, evaluation, losses, shapes, widgets
 from helpers.data import ImageSet
+from helpers.widgets.training import live_panels, smooth
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +202,7 @@ def test_an_uploaded_picture_is_shown_and_a_broken_file_is_told(studio):
     Image.new("RGB", (400, 300), (250, 10, 10)).save(buffer, format="PNG")
     studio.upload = buffer.getvalue()
     assert studio.picture == "your picture" and studio.names[-1] == "your picture" and studio.problem == ""
-    assert studio.shape == [216, 288] and studio.side == 96
+    assert studio.shape == [180, 240] and studio.side == 64
     studio.upload = b"not a picture"
     assert "could not be read" in studio.problem and studio.picture == "your picture"
 
@@ -223,3 +227,75 @@ def test_the_bench_starts_with_the_loss_of_its_points():
 def test_the_bench_wants_two_angles_an_image():
     with pytest.raises(ValueError, match="5 angles are given; two for each image"):
         widgets.loss_bench([0.0] * 5)
+
+
+# live training
+
+
+@pytest.fixture
+def shown(monkeypatch) -> list:
+    outputs = []
+    monkeypatch.setattr("helpers.widgets.training.display", outputs.append)
+    return outputs
+
+
+def test_live_training_hands_the_monitor_through_and_says_in_words_what_it_draws(shown):
+    numbers = {"knn": 0.5, "alignment": 0.3, "uniformity": -2.0}
+    on_step, monitor = widgets.live_training(8, lambda model: numbers, chance=0.1)
+    for step in range(200):
+        on_step(step, 200, 2.0 - step / 200)
+        if step == 99:
+            assert monitor(None) == numbers
+    (live,) = shown
+    assert "step 200 of 200" in live.words and "(chance 2.71)" in live.words
+    assert "k-NN 50.0% after 1 epoch," in live.words and "alignment 0.30, uniformity -2.00" in live.words
+    assert len(live.panels) == 3 and "chance 10%" in live.panels[1]
+    assert live.progress == 1 and not live.running
+
+
+def test_live_training_without_a_monitor_shows_the_loss_alone(shown):
+    on_step, monitor = widgets.live_training(8)
+    on_step(0, 1, 2.5)
+    assert monitor(None) == {} and len(shown[0].panels) == 1
+    assert "loss 2.50 (chance 2.71)" in shown[0].words and "epoch" not in shown[0].words
+
+
+def test_a_run_that_goes_on_shows_what_it_has_behind_it_and_forgets_the_epoch_that_was_cut_off(shown):
+    before = {"loss": [2.0] * 20, "epochs": [{"epoch": 1, "knn": 0.2}, {"epoch": 2, "knn": 0.3}]}
+    on_step, _ = widgets.live_training(8, None, 0.1, before)
+    assert "step 20 of 20" in shown[0].words and shown[0].panels[1].count("<circle") >= 2
+    for step in (20, 21, 20, 21, 22):
+        on_step(step, 23, 1.0)
+    assert "step 23 of 23" in shown[0].words and before["loss"] == [2.0] * 20
+
+
+def test_the_live_panels_are_well_formed_and_leave_out_what_is_not_a_number():
+    epochs = [{"knn": 0.2, "alignment": 0.4, "uniformity": -1.0}, {"knn": 0.3, "alignment": 0.5, "uniformity": -2.0}]
+    for picture in live_panels([6.2, math.nan, 5.0], 50, 64, epochs, [1, 3], 0.1):
+        root = ElementTree.fromstring(picture)
+        assert "nan" not in "".join(line.get("points", "") for line in root.iter("polyline"))
+
+
+def test_the_smoothed_loss_starts_at_the_first_value_and_stays_within_all():
+    values = [3.0, 1.0, 2.0, 1.0]
+    means = smooth(values)
+    assert means[0] == pytest.approx(3.0) and all(1 <= mean <= 3 for mean in means)
+    assert smooth([2.0] * 9) == pytest.approx([2.0] * 9)
+
+
+# TensorBoard
+
+
+def test_a_run_for_tensorboard_has_its_curves_and_the_latent_space_with_thumbnails_and_labels(pictures, tmp_path):
+    history = {"loss": [3.0, 2.0], "lr": [0.1, 0.2], "epochs": [{"epoch": 1, "knn": 0.4}]}
+    h = torch.randn(60, 7, generator=torch.Generator().manual_seed(0))
+    place = board.write_run(tmp_path / "board", history, pictures, {0: h, 4: 2 * h})
+    events = EventAccumulator(str(place)).Reload()
+    assert [one.value for one in events.Scalars("loss")] == pytest.approx([3.0, 2.0])
+    assert [one.value for one in events.Scalars("knn")] == pytest.approx([0.4])
+    assert (place / "projector_config.pbtxt").read_text().count("sprite") >= 2
+    (folder,) = place.glob("00004/*")
+    assert len((folder / "tensors.tsv").read_text().splitlines()) == 60
+    assert (folder / "metadata.tsv").read_text().split() == [pictures.classes[label] for label in pictures.labels]
+    with Image.open(folder / "sprite.png") as sprite:
+        assert sprite.size == (8 * 32, 8 * 32)

@@ -20,7 +20,7 @@ from dataclasses import asdict, replace
 import torch
 from torchvision.transforms import v2
 
-from helpers import augmentation, checkpoints, checks, course, data, encoder, machine, plots, training, widgets
+from helpers import augmentation, board, checkpoints, checks, course, data, encoder, machine, plots, training, widgets
 from helpers.checks import NotYet
 
 my = course.Parts()  # your answers once they pass, the reference until then
@@ -420,28 +420,41 @@ if START_AFRESH or course.quick():
 if course.quick():
     pictures, recipe = pictures.subset(torch.arange(min(256, len(pictures)))), replace(recipe, batch_size=64)
 monitor = training.knn_monitor(labelled, **sizes) if labelled.labels is not None else None
+spread = training.geometry_monitor(pictures.images, two_views)
+
+
+def watch(model):
+    return (monitor(model) if monitor else {}) | spread(model)
+
+
+# %%
 seconds = 3 if course.quick() else SECONDS
-epochs = training.epochs_in(seconds, model, pictures.images, two_views, recipe, monitor, keep=folder / "epochs.txt")
+epochs = training.epochs_in(seconds, model, pictures.images, two_views, recipe, watch, keep=folder / "epochs.txt")
 recipe = replace(recipe, epochs=epochs)
 print(f"{len(pictures):,} images, {epochs} epochs of {len(pictures) // recipe.batch_size} steps")
 
 # %% [markdown]
 # **Predict** before you press run: where does the loss start? How far can it fall? Will the k-NN monitor rise at once?
 #
-# Then run it. The left curve is the loss, with its chance line $\log(2N-1)$: the loss of a network that can't tell one
-# image from another. The right one is the k-NN monitor.
+# Then run it. The first curve is the loss, with its chance line $\log(2N-1)$: the loss of a network that can't tell one
+# image from another. The second is the k-NN monitor. The third is a path, one dot an epoch: how far apart the two views of
+# an image are (alignment), against how evenly all $z$ spread (uniformity, lower is more even; 06 measures both).
 #
-# **If you must stop**: *Kernel → Interrupt Kernel* (the square button). Then run the same cell again, today or tomorrow:
-# it goes on after the last whole epoch. If you restarted the kernel, run the cells above it first.
+# **If you must stop**: press *Stop training* below the curves. While a cell runs the kernel hears no button, so this one
+# asks the Jupyter server to interrupt it, as *Kernel → Interrupt Kernel* (the square) does. Whole epochs are kept. Then run
+# the same cell again, today or tomorrow: it goes on after the last whole epoch, and ends with the same weights as if
+# nobody had stopped it. If you restarted the kernel, run the cells above it first.
 
 # %%
-done = training.epochs_done(folder / "run.pt")
-moments = training.keep_moments(folder / "moments", model, recipe, done, monitor)  # notebook 06 shows them
-on_step, watched = widgets.live_training(recipe.batch_size, moments, 1 / max(1, len(labelled.classes)))
+run, N = folder / "run.pt", recipe.batch_size
+done, before = training.epochs_done(run), training.history_so_far(run)
+moments = training.keep_moments(folder / "moments", model, recipe, done, watch)  # notebook 06 shows them
+kept = "Whole epochs are kept; run this cell again to go on."
+on_step, watched = widgets.live_training(N, moments, 1 / max(1, len(labelled.classes)), before, kept)
 start = time.perf_counter()
-with machine.fast(model):  # bfloat16 where the hardware has it: the same run in about half the time
+with machine.fast(model), training.stoppable(run, recipe):  # fast: bfloat16 where the hardware has it, half the time
     history = my.pretrain(model, pictures.images.to(machine.best_device()), two_views, recipe,
-                          monitor=watched, checkpoint=folder / "run.pt", on_step=on_step)
+                          monitor=watched, checkpoint=run, on_step=on_step)
 print(f"{time.perf_counter() - start:.0f} s")
 state = {"model": model.state_dict(), "recipe": asdict(recipe), "history": history}
 checkpoints.save_checkpoint(folder / "checkpoint.pt", state)  # for notebook 06
@@ -470,6 +483,23 @@ plots.show(figure, alt=alt + (f", untrained {untrained:.1%}, last {last:.1%}." i
 # What would **collapse** look like? If every image gets the same embedding, all cosines are 1, and the loss *is*
 # $\log(2N-1)$: it returns to the chance line and stays. Two signs tell it from a run that only learns slowly: the spread
 # of $z$ goes to zero, and so does uniformity (04 and 06 say what that is).
+
+# %% [markdown]
+# **The same run in TensorBoard**, for who prefers it: the curves, and $h$ of 500 pictures in its *Projector* tab, each with its
+# thumbnail and label, at the moments of training that were kept. Set `TENSORBOARD = True`, run the cell, and give the
+# printed line to a terminal in the course's folder; it needs no internet.
+
+# %%
+TENSORBOARD = False
+
+if TENSORBOARD:
+    some = labelled.subset(torch.arange(min(500, len(labelled))))
+    latent = {}
+    for path in sorted((folder / "moments").glob("epoch-*.pt")):
+        f = checkpoints.load_model(path)[0].encoder
+        latent[int(path.stem[6:])] = my.extract_features(f, some.images, 256)
+    place = board.write_run(folder / "board", history, some, latent)
+    print(f"tensorboard --logdir {place.relative_to(data.DATA.parent)}")
 
 # %% [markdown]
 # The same training without a notebook, from a terminal, for any data set:

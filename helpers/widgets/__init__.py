@@ -7,4 +7,4 @@ from helpers.widgets.augmentation import augmentation_studio, studio_still
 from helpers.widgets.core import save_page, show
 from helpers.widgets.evaluation import explorer, explorer_still
 from helpers.widgets.losses import loss_bench, loss_bench_still
-from helpers.widgets.training import live_picture, live_training, smooth
+from helpers.widgets.training import live_training

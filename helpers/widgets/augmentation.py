@@ -103,7 +103,7 @@ class Studio(Widget):
         """Take the learner's own picture among the others and show it; say so where it cannot be read."""
         try:
             image = ImageOps.exif_transpose(Image.open(io.BytesIO(file))).convert("RGB")
-            image.thumbnail((288, 288))
+            image.thumbnail((240, 240))
         except Exception as reason:  # a broken file may raise anything
             self.problem = f"That file could not be read as a picture: {type(reason).__name__}."
             return
@@ -120,7 +120,7 @@ def augmentation_studio(pictures: dict[str, Tensor]) -> Studio:
     """The recipe of 01 under sliders: crop boxes, views, histograms and code follow at once.
 
     Args:
-        pictures: {name: (3, H, W) uint8}; views of pictures up to 64 pixels are 32 pixels wide, of others 96.
+        pictures: {name: (3, H, W) uint8}; views of pictures up to 64 pixels are 32 pixels wide, of others 64.
     """
     return Studio(pictures)
 
@@ -136,7 +136,7 @@ def studio_still(pictures: dict[str, Tensor]) -> Figure:
 
 def view_size(image: Tensor) -> int:
     """Side of a view in pixels."""
-    return 32 if min(image.shape[1:]) <= 64 else 96
+    return 32 if min(image.shape[1:]) <= 64 else 64
 
 
 def kind(size: int) -> str:

@@ -1,6 +1,9 @@
 // What the widgets share. Each widget's own script follows in the same module.
 
-/** An element: h("button", { type: "button", onclick: f }, "text", child, ...). */
+const FOCUSED = ["input", "select", "button", "summary"];
+
+/** An element: h("button", { type: "button", onclick: f }, "text", child, ...). What can have the focus keeps its keys:
+ *  without the mark, JupyterLab takes arrows and Enter, to walk from cell to cell. */
 function h(tag, attributes = {}, ...children) {
   const element = tag.startsWith("svg:")
     ? document.createElementNS("http://www.w3.org/2000/svg", tag.slice(4))
@@ -10,6 +13,7 @@ function h(tag, attributes = {}, ...children) {
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
   }
+  if (FOCUSED.includes(tag) || "tabindex" in attributes) element.setAttribute("data-lm-suppress-shortcuts", "true");
   element.append(...children.filter(child => child !== null && child !== undefined));
   return element;
 }
