@@ -1,9 +1,12 @@
 """What the judge and the sandbox say to each other: values travel whole, and nonsense is refused as such."""
 
+import ast
 import json
 import math
 import socket
 import struct
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -11,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from grading.sandbox import wire
+from grading.build import SOURCE, instructor_notebook
+from grading.sandbox import start, wire
 from grading.sandbox.wire import Broken, Peer, RemoteError
 
 
@@ -261,3 +265,14 @@ def test_the_other_side_may_call_no_method_but_three():
             peer.answer({"do": "call", "object": 1, "method": "__reduce__", "values": (), "named": {}})
         peer.answer({"do": "call", "object": 2, "method": "__len__", "values": (), "named": {}})  # no such object
         assert Peer(there, 5).receive()["error"][0] == "KeyError"
+
+
+def test_the_sandbox_has_every_part_of_helpers_that_a_notebook_imports_at_its_start():
+    names = [name for name in start.IMPORTS if not name.startswith("grader.")]
+    program = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]; print(*sys.modules)"
+    there = subprocess.run([sys.executable, "-c", program, *names], capture_output=True, text=True, check=True).stdout
+    for path in sorted(SOURCE.glob("0*.py")):
+        setup = next(cell.source for cell in instructor_notebook(path).cells if cell.id == "setup")
+        imports = [node for node in ast.parse(setup).body if isinstance(node, ast.ImportFrom)]
+        wanted = {f"helpers.{alias.name}" for node in imports if node.module == "helpers" for alias in node.names}
+        assert wanted and wanted <= set(there.split()), path.stem

@@ -45,7 +45,7 @@ LATE = "it computed for too long"
 IMPORTS = (
     "torch", "torchvision", "torchvision.transforms.v2", "PIL.Image", "numpy", "matplotlib.figure", "sklearn.linear_model",
     "sklearn.preprocessing", "sklearn.pipeline", "helpers.checks.core", "helpers.course", "helpers.training",
-    "helpers.plots", "helpers.widgets", "grader.asks", "grader.wire",
+    "helpers.plots", "helpers.widgets", "helpers.board", "grader.asks", "grader.wire",
 )  # fmt: skip
 PROGRAM = "import os, sys; sys.path.insert(0, os.environ['TWO_VIEWS_COURSE']); from grader import worker; worker.main(int(sys.argv[1]))"
 
