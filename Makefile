@@ -6,7 +6,7 @@ PORT ?= 8888
 HOST ?= $(if $(wildcard /.dockerenv /run/.containerenv),0.0.0.0,localhost)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup lab test notebooks release grade bank hostile bench kills timings ui screenshots site class format clean
+.PHONY: help setup lab test notebooks release grade bank hostile bench bench-learn kills timings ui screenshots site class format clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -51,6 +51,10 @@ hostile: setup
 ## make bench      install lightly, kornia and pytorch-metric-learning beside the course, race them; write data/results/bench.*
 bench: setup
 	@python -m grading.bench && python -m grading.bench.profile
+
+## make bench-learn    train ours and the peers' for 3, 5, 10 and 30 minutes on CIFAR-10 (DATA=folder:PATH); some hours
+bench-learn: setup
+	@python -m grading.bench learn $(if $(DATA),--data $(DATA))
 
 ## make kills      kill a training run 20 times, resume it, compare the last bit; write data/results/kills.json
 kills: setup

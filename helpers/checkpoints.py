@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -47,8 +48,15 @@ def save_checkpoint(path: str | Path, state: Mapping) -> None:
         kept = f" The earlier {path.name} is intact." if path.is_file() else ""
         raise OSError(f"{path} could not be written: {reason}.{kept}") from None
     finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
+        for left in (unfinished, *left_by_the_killed(path)):
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
+def left_by_the_killed(path: Path) -> list[Path]:
+    """Unfinished files of this checkpoint whose process is gone."""
+    parts = path.parent.glob(f"{path.name}.*.part")
+    return [part for part in parts if (pid := part.suffixes[-2][1:]).isdigit() and not psutil.pid_exists(int(pid))]
 
 
 def load_checkpoint(path: str | Path) -> dict:

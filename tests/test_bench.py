@@ -17,7 +17,7 @@ def found(median: float, low: float | None = None, high: float | None = None) ->
 NUMBERS = {
     "augment-exact/torchvision-pil": 6.5,
     "augment-exact/torchvision-pil/spread": [6.1, 7.0],
-    "left_out": {"augment/kornia": "helpers.augmentation has no fast_view"},
+    "left_out": {"augment/kornia": "kornia is not there"},
     "peers": {"lightly": "1.6.0"},
     "views_seconds_an_image": {"32": {views.EXACT: found(1.5e-4, 1.4e-4, 1.7e-4), views.PIL: found(1e-3)}},
     "loss_seconds": {"64": {loss.OURS: found(1e-3), loss.LIGHTLY: found(2e-3)}, "4096": {loss.OURS: found(0.6)}},
@@ -81,7 +81,7 @@ def test_the_encoders_share_of_a_step_is_a_share():
 def test_the_table_shows_ratios_their_spread_and_why_one_is_missing():
     text = table.table(NUMBERS)
     assert "| augment-exact/torchvision-pil | 6.5 | 6.1 to 7 |" in text
-    assert "| augment/kornia | not measured | helpers.augmentation has no fast_view |" in text
+    assert "| augment/kornia | not measured | kornia is not there |" in text
     assert "| Two Views | 150 (140–170) |" in text and "| lightly | 2 | – |" in text
 
 

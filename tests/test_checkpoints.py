@@ -61,6 +61,13 @@ def test_a_full_disk_is_said_in_a_sentence_and_the_earlier_checkpoint_stays(tmp_
     assert os.listdir(tmp_path) == ["a.pt"]
 
 
+def test_what_a_killed_process_left_unfinished_is_cleared_away_and_a_living_ones_is_not(tmp_path):
+    gone, alive = tmp_path / "a.pt.4194304.part", tmp_path / f"a.pt.{os.getppid()}.part"  # no process has 2^22
+    gone.touch(), alive.touch()
+    checkpoints.save_checkpoint(tmp_path / "a.pt", {"x": 1})
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a.pt", alive])
+
+
 def test_a_place_that_cannot_be_written_is_said_in_a_sentence(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(

@@ -1,4 +1,5 @@
 """`python -m grading.bench`: make an environment with the others in it, then measure. Some minutes on an idle machine.
+`python -m grading.bench learn` trains instead, ours and theirs, for hours: see learn.py.
 
 The environment, grading/.work/bench, sees everything in this one (torch is not downloaded again) and adds what only
 the comparison needs; this one stays as it is.
@@ -33,8 +34,9 @@ def environment() -> Path:
 
 def main() -> int:
     """The exit code of the measurement."""
+    module, words = ("learn", sys.argv[2:]) if sys.argv[1:2] == ["learn"] else ("measure", sys.argv[1:])
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([environment(), "-m", "grading.bench.measure", *sys.argv[1:]], cwd=ROOT, env=env).returncode
+    return subprocess.run([environment(), "-m", f"grading.bench.{module}", *words], cwd=ROOT, env=env).returncode
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Two figures of bench.json: the memory of the loss against N, and speeds."""
+"""The figures of bench.json, the memory of the loss against N and speeds, and that of learn_cifar10.json."""
+
+import statistics
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -7,7 +9,8 @@ from matplotlib.figure import Figure
 from helpers import plots  # noqa: F401  sets the style of all figures of the course
 
 plt.rcParams["svg.hashsalt"] = "two views"  # the same numbers give the same bytes
-COLORS = {"Two Views": "C0", "lightly": "C1", "pytorch-metric-learning": "C2", "torchvision": "C3", "kornia": "C4"}
+COLORS = {"Two Views": "C0", "lightly": "C1", "pytorch-metric-learning": "C2", "torchvision": "C3", "kornia": "C4",
+          "ours": "C0", "UvA": "C3", "CS231n": "C4", "supervised": "C5"}  # fmt: skip
 
 
 def memory(numbers: dict) -> Figure:
@@ -29,6 +32,32 @@ def speeds(numbers: dict) -> Figure:
     middle.set(xlabel="N, images in the batch", ylabel="loss, forward and backward (ms)")
     bars(right, numbers["step_seconds_an_image"])
     right.set_xlabel("training: images a second and core")
+    return figure
+
+
+def learning(rows: list[dict]) -> Figure:
+    """k-NN accuracy against minutes: a dot a run, a line a recipe, the controls that take no time as level lines."""
+    figure, ax = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
+    for name in dict.fromkeys(each["name"] for each in rows):
+        points = sorted((each["minutes"], each["knn"]) for each in rows if each["name"] == name)
+        if not points[0][0]:
+            ax.axhline(points[0][1], color="0.6", linewidth=1, linestyle=":")
+            ax.annotate(
+                name, (1, points[0][1]), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="0.4"
+            )
+            continue
+        times = sorted({minutes for minutes, _ in points})
+        means = [statistics.mean(knn for minutes, knn in points if minutes == time) for time in times]
+        ax.plot(times, means, color=color(name), label=name)
+        ax.plot(*zip(*points, strict=True), "o", color=color(name), markersize=4)
+    times = sorted({each["minutes"] for each in rows if each["minutes"]})
+    ax.set_xscale("log")
+    ax.set_xticks(times, [f"{time:g}" for time in times])
+    ax.minorticks_off()
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    ax.set(xlabel="minutes of training on two cores", ylabel="k-NN accuracy on CIFAR-10's test pictures")
+    ax.legend(frameon=False, loc="upper left", fontsize=8)
+    ax.grid(alpha=0.3)
     return figure
 
 

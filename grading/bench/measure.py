@@ -25,12 +25,8 @@ def measure_views(rounds: int) -> dict:
     """Seconds an image (two views) on one core; ratios; how the cost grows with the side of the image."""
     seconds = race(views.runners(views.pictures(COUNT)), 3 * rounds)  # they are short
     numbers = ratios(seconds, "augment-exact/torchvision-pil", views.EXACT, views.PIL)
-    if views.FUSED in seconds:
-        numbers |= ratios(seconds, "augment/torchvision-pil", views.FUSED, views.PIL)
-        numbers |= ratios(seconds, "augment/kornia", views.FUSED, views.KORNIA)
-    else:
-        missing = "helpers.augmentation has no fast_view"
-        numbers["left_out"] = {"augment/torchvision-pil": missing, "augment/kornia": missing}
+    numbers |= ratios(seconds, "augment/torchvision-pil", views.FUSED, views.PIL)
+    numbers |= ratios(seconds, "augment/kornia", views.FUSED, views.KORNIA)
     by_side = {"32": summary(seconds, COUNT)}
     for side in (64, 96):
         by_side[str(side)] = summary(

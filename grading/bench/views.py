@@ -24,14 +24,13 @@ def pictures(count: int, side: int = 32) -> Tensor:
 
 
 def runners(images: Tensor) -> dict[str, Callable[[], tuple[Tensor, Tensor]]]:
-    """Each makes two views of all images, x_a, x_b, (N, 3, side, side) each. The fused form is there where the course has it."""
+    """Each makes two views of all images, x_a, x_b, (N, 3, side, side) each."""
     side, generator = images.shape[-1], torch.Generator().manual_seed(0)
 
     def ours(view: Callable) -> Callable[[], tuple[Tensor, Tensor]]:
         return lambda: tuple(view(images, generator, side, 0.5, False, (0.08, 1.0)) for _ in "ab")
 
-    fused = getattr(augmentation, "fast_view", None)
-    found = {EXACT: ours(augmentation.view)} | ({FUSED: ours(fused)} if fused else {})
+    found = {EXACT: ours(augmentation.view), FUSED: ours(augmentation.fast_view)}
     return found | {PIL: lambda: torchvision_pil(images, side), KORNIA: kornia_batch(images, side)}
 
 

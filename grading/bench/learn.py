@@ -1,0 +1,146 @@
+"""How much is learned in minutes on this machine? Our recipe, the peers' and the controls, on real CIFAR-10 pictures.
+
+Called by `make bench-learn`. Every run trains by the clock, alone on the machine. It is measured by k-NN (cosine,
+k = 20) on h, with the training pictures as the bank and the test pictures as queries; measuring does not count as
+training. Our schedule ends with its time, so every time is a run of its own for each seed; a peer's lasts for hundreds
+of epochs, so one run is looked at in passing. Large encoders of peers are measured with a part of the bank, and the
+row says so. Nothing is chosen here: the recipe was chosen on a part of the training pictures. What is in the results
+file already is not run again, so a series that was stopped goes on.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from dataclasses import asdict
+
+import torch
+from torch import nn
+
+from data import record
+from grading.bench import figures, peers
+from helpers import evaluation, training
+from helpers.data import ImageSet, load_images
+from helpers.machine import cap_threads, has_bfloat16
+
+PART = 10_000  # of the bank, and a fifth of it queries, where features alone would take half an hour
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m grading.bench.learn", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="cifar10", help="cifar10, or folder:PATH with the same pictures")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[3, 5, 10, 30], help="default: 3 5 10 30")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of our runs (default: 0 1 2)")
+    parser.add_argument("--only", nargs="+", choices=["ours", "controls", *(peer.name for peer in peers.PEERS)])
+    chosen = parser.parse_args(arguments)
+    threads = cap_threads()
+    train, test = (load_images(chosen.data, split) for split in ("train", "test"))
+    path = record.RESULTS / "learn_cifar10.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+    for job in jobs(chosen.minutes, chosen.seeds, chosen.only):
+        if any(row["name"] == job[0] and row["seed"] == job[2] and row["minutes"] in job[1] for row in rows):
+            continue
+        rows += measured(*job, train, test)
+        numbers = summary(rows) | {"threads": threads, "bfloat16": has_bfloat16(torch.device("cpu")), "runs": rows}
+        numbers |= {"pictures": {"bank": len(train), "queries": len(test)}, "recipe": asdict(ours(0))}
+        record.write_result(path.stem, "make bench-learn", chosen.seeds, numbers)
+    figures.learning(rows).savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    print(table(summary(rows)))
+    return 0
+
+
+def jobs(minutes: list[float], seeds: list[int], only: list[str] | None) -> list[tuple[str, list[float], int]]:
+    """(name, minutes, seed) of every run, those of our recipe first, the shortest first."""
+    found = [("ours", [length], seed) for seed in seeds for length in sorted(minutes)]
+    found += [("controls", sorted(minutes), 0)]
+    found += [(peer.name, sorted(minutes), 0) for peer in peers.PEERS]
+    return [job for job in found if only is None or job[0] in only]
+
+
+def measured(name: str, minutes: list[float], seed: int, train: ImageSet, test: ImageSet) -> list[dict]:
+    """One run: a row for each of its minutes."""
+    if name == "ours":
+        return [our_row(length, seed, train, test) for length in minutes]
+    if name == "controls":
+        return control_rows(minutes, seed, train, test)
+    rows = []
+    peer = next(peer for peer in peers.PEERS if peer.name == name)
+    for length, body, seen in peers.trained(peer, train.images, minutes, seed):
+        part = PART if sum(weight.numel() for weight in body.parameters()) > 5e6 else len(train)
+        rows.append(row(name, length, seed, body, train, test, part) | {"images": seen})
+    return rows
+
+
+def ours(seed: int) -> training.Recipe:
+    return training.recipe_for("cifar10", 32, seed=seed)
+
+
+def our_row(length: float, seed: int, train: ImageSet, test: ImageSet) -> dict:
+    """Our recipe for so many minutes, the choice of its epochs included."""
+    start, recipe = time.perf_counter(), ours(seed)
+    model, two_views = training.build_model(recipe), training.views_of(recipe)
+    epochs = training.epochs_in(60 * length, model, train.images, two_views, recipe)
+    recipe = training.recipe_for("cifar10", 32, seed=seed, epochs=epochs)
+    training.pretrain(model, train.images, two_views, recipe)
+    seconds = time.perf_counter() - start
+    numbers = {"seconds": round(seconds, 1), "epochs": epochs, "images": epochs * len(train)}
+    return row("ours", length, seed, model.encoder, train, test, len(train)) | numbers
+
+
+def control_rows(minutes: list[float], seed: int, train: ImageSet, test: ImageSet) -> list[dict]:
+    """Raw pixels, an untrained encoder, and our encoder trained with labels for each of the times."""
+    recipe = ours(seed)
+    body = evaluation.random_encoder(recipe.arch, recipe.small_images, seed)
+    rows = [row("raw pixels", 0, seed, nn.Flatten(), train, test, len(train))]
+    rows.append(row("random encoder", 0, seed, body, train, test, len(train)))
+    fit = {"images": train.images, "labels": train.labels, "num_classes": len(train.classes), "seed": seed}
+    fit |= {"half": has_bfloat16(torch.device("cpu"))}
+    start = time.perf_counter()
+    evaluation.fit_classifier(body, steps=20, **fit)
+    step = (time.perf_counter() - start) / 20
+    for length in minutes:
+        classifier = evaluation.fit_classifier(body, steps=max(20, int(60 * length / step)), **fit)
+        found = row("supervised", length, seed, classifier[0], train, test, len(train))
+        rows.append(found | {"accuracy": evaluation.accuracy(classifier, test.images, test.labels)})
+    return rows
+
+
+def row(
+    name: str, minutes: float, seed: int, body: nn.Module, train: ImageSet, test: ImageSet, bank: int
+) -> dict[str, object]:
+    """k-NN accuracy of an encoder, with so many pictures of the bank, and a fifth as many queries where it is a part."""
+    queries = len(test) if bank == len(train) else bank // 5
+    draw = torch.Generator().manual_seed(0)
+    parts = [
+        part.subset(torch.randperm(len(part), generator=draw)[:count])
+        for part, count in ((train, bank), (test, queries))
+    ]
+    h = [evaluation.extract_features(body, part.images) for part in parts]
+    knn = evaluation.knn_accuracy(h[0], parts[0].labels, h[1], parts[1].labels, k=min(20, bank))
+    print(f"{name:16}{minutes:5g} min  seed {seed}  k-NN {knn:.1%}", file=sys.stderr, flush=True)
+    return {"name": name, "minutes": minutes, "seed": seed, "knn": round(knn, 4), "bank": bank, "queries": queries}
+
+
+def summary(rows: list[dict]) -> dict:
+    """knn/3min and so on, the mean over our seeds, their spread, and one number for every other row."""
+    numbers = {}
+    for each in sorted(rows, key=lambda each: (each["name"] != "ours", each["name"], each["minutes"])):
+        key = f"knn/{each['minutes']:g}min" if each["name"] == "ours" else each["name"]
+        key += f"/{each['minutes']:g}min" if each["name"] != "ours" and each["minutes"] else ""
+        values = [
+            other["knn"] for other in rows if (other["name"], other["minutes"]) == (each["name"], each["minutes"])
+        ]
+        numbers[key] = round(statistics.mean(values), 4)
+        if each["name"] == "ours":
+            numbers[f"{key}/each"] = values
+    return numbers
+
+
+def table(numbers: dict) -> str:
+    """One line a number, in percent."""
+    return "\n".join(f"{key:24}{value:7.1%}" for key, value in numbers.items() if isinstance(value, float))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

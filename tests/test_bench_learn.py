@@ -1,0 +1,99 @@
+"""The race by the clock: what is run, what is written down, and that the peers' recipes train."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from data import record
+from grading.bench import figures, learn, peers
+from helpers import encoder
+from helpers.data import load_images
+from helpers.projection_head import SimCLR, projection_mlp
+
+PIL_PEERS = [peer for peer in peers.PEERS if peer.name != "lightly"]  # lightly is not installed beside the course
+
+
+def runs() -> list[dict]:
+    """Made-up rows, to look at the arithmetic alone."""
+    found = [
+        {"name": "raw pixels", "minutes": 0, "seed": 0, "knn": 0.36},
+        {"name": "UvA", "minutes": 3, "seed": 0, "knn": 0.4},
+    ]
+    found += [{"name": "ours", "minutes": 3, "seed": seed, "knn": 0.6 + 0.01 * seed} for seed in (0, 1)]
+    return found + [{"name": "ours", "minutes": 10.0, "seed": 0, "knn": 0.7}]
+
+
+def small(peer: peers.Peer) -> peers.Peer:
+    """The same recipe with a smaller encoder and batch."""
+
+    def model() -> SimCLR:
+        body, width = encoder.build_encoder("resnet8", True)
+        return SimCLR(body, projection_mlp(width, [8, 4]))
+
+    return replace(peer, model=model, batch_size=6)
+
+
+@pytest.mark.parametrize("peer", PIL_PEERS, ids=lambda peer: peer.name)
+def test_a_peers_recipe_trains_and_is_looked_at_in_passing(peer):
+    images = load_images("shapes", "train").images[:13]
+    found = list(peers.trained(small(peer), images, [0.002, 0.0], seed=0, workers=0))
+    assert [minutes for minutes, _, _ in found] == [0.0, 0.002]
+    assert 6 == found[0][2] < found[1][2] and found[1][2] % 6 == 0
+    a, b = (torch.cat([weight.flatten() for weight in body.parameters()]) for _, body, _ in found)
+    assert a.isfinite().all() and not torch.equal(a, b) and not found[0][1].training
+
+
+@pytest.mark.parametrize("peer", PIL_PEERS, ids=lambda peer: peer.name)
+def test_a_peers_views_are_normalised_pictures_of_32_pixels(peer):
+    a, b = peers.Pairs(load_images("shapes", "train").images[:1], peer.views())[0]
+    assert a.shape == b.shape == (3, 32, 32) and a.min() < 0 and not torch.equal(a, b)
+
+
+def test_peers_without_enough_images_for_a_batch_are_refused():
+    with pytest.raises(ValueError, match="256 images a batch, and there are 5"):
+        next(peers.trained(peers.PEERS[0], torch.zeros(5, 3, 32, 32, dtype=torch.uint8), [1], 0))
+
+
+def test_every_time_is_a_run_of_ours_and_one_of_a_peer():
+    jobs = learn.jobs([5, 3], [0, 1], None)
+    assert jobs[:4] == [("ours", [3], 0), ("ours", [5], 0), ("ours", [3], 1), ("ours", [5], 1)]
+    assert jobs[4:] == [(name, [3, 5], 0) for name in ("controls", "UvA", "CS231n", "lightly")]
+    assert learn.jobs([3], [0], ["UvA"]) == [("UvA", [3], 0)]
+
+
+def test_the_summary_has_the_mean_over_seeds_and_each_of_them():
+    numbers = learn.summary(runs())
+    assert numbers["knn/3min"] == pytest.approx(0.605) and numbers["knn/3min/each"] == [0.6, 0.61]
+    assert numbers["knn/10min"] == 0.7 and numbers["UvA/3min"] == 0.4 and numbers["raw pixels"] == 0.36
+    assert "knn/10min" in learn.table(numbers) and "each" not in learn.table(numbers)
+
+
+def test_a_series_goes_on_from_what_the_file_has(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    asked = []
+
+    def measured(name, minutes, seed, train, test):
+        asked.append((name, minutes, seed))
+        return [{"name": name, "minutes": length, "seed": seed, "knn": 0.5} for length in minutes]
+
+    monkeypatch.setattr(learn, "measured", measured)
+    words = ["--data", "shapes", "--minutes", "3", "--only", "ours", "--seeds"]
+    assert learn.main([*words, "0"]) == learn.main([*words, "0", "1"]) == 0
+    assert asked == [("ours", [3.0], 0), ("ours", [3.0], 1)]
+    result = json.loads((tmp_path / "learn_cifar10.json").read_text(encoding="utf-8"))
+    assert result["knn/3min/each"] == [0.5, 0.5] and (tmp_path / "learn_cifar10.svg").exists()
+
+
+def test_a_row_of_raw_pixels_is_their_knn_accuracy():
+    images = load_images("shapes", "train")
+    train, test = images.subset(torch.arange(60)), images.subset(torch.arange(60, 90))
+    found = learn.row("raw pixels", 0, 0, torch.nn.Flatten(), train, test, len(train))
+    assert found["bank"] == 60 and found["queries"] == 30 and 0 <= found["knn"] <= 1
+
+
+def test_the_figure_has_a_line_for_each_recipe_and_a_level_for_each_control():
+    [ax] = figures.learning(runs()).axes
+    assert [line.get_label() for line in ax.lines if not line.get_label().startswith("_")] == ["UvA", "ours"]
+    assert [text.get_text() for text in ax.texts] == ["raw pixels"]
