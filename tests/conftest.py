@@ -1,6 +1,8 @@
 """What all tests share: repeatable random numbers, where the real pictures are, a fast mode for notebooks."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,17 @@ import torch
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
+
+
+def copy_checkout(folder: Path) -> None:
+    """Copy the files git knows, as they are now, and nothing else of this checkout; skip where git knows nothing."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
 
 
 @pytest.fixture(autouse=True)

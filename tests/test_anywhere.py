@@ -12,6 +12,7 @@ import pytest
 
 from grading.build import NOTEBOOKS, repository
 from helpers import colab
+from tests.conftest import copy_checkout
 
 ROOT = NOTEBOOKS.parent
 STEMS = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
@@ -35,13 +36,7 @@ def without_course(tmp_path_factory) -> dict[str, str]:
 def published(tmp_path_factory) -> str:
     """A git address that stands in for the repository's: what this checkout holds, committed."""
     folder = tmp_path_factory.mktemp("address") / "two-views"
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode:
-        pytest.skip("not a git checkout")
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+    copy_checkout(folder)
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-C", folder]
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "course"]):
         subprocess.run([*git, *command], check=True)

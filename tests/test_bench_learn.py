@@ -82,6 +82,11 @@ def test_a_series_goes_on_from_what_the_file_has(tmp_path, monkeypatch, capsys):
     words = ["--data", "shapes", "--minutes", "3", "--only", "ours", "--seeds"]
     assert learn.main([*words, "0"]) == learn.main([*words, "0", "1"]) == 0
     assert asked == [("ours", [3.0], 0), ("ours", [3.0], 1)]
+    words[3:4] = ["3", "5"]  # more minutes later: only those are run
+    assert learn.main([*words, "0"]) == 0 and asked[2:] == [("ours", [5.0], 0)]
+    words = ["--data", "shapes", "--only", "UvA", "--minutes"]
+    assert learn.main([*words, "3"]) == learn.main([*words, "3", "5"]) == 0
+    assert asked[3:] == [("UvA", [3.0], 0), ("UvA", [5.0], 0)]
     result = json.loads((tmp_path / "learn_cifar10.json").read_text(encoding="utf-8"))
     assert result["knn/3min/each"] == [0.5, 0.5] and (tmp_path / "learn_cifar10.svg").exists()
 

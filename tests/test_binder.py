@@ -13,6 +13,7 @@ import pytest
 
 from grading.build import repository
 from grading.teaching import address
+from tests.conftest import copy_checkout
 
 ROOT = Path(__file__).parent.parent
 TOOLS = ROOT / ".venv-site" / "bin" / "python"  # repo2docker lives with the other tools
@@ -34,13 +35,7 @@ print(json.dumps([type(pack).__name__, pack.render({"NB_UID": "1000", "NB_USER":
 def clean(tmp_path_factory) -> Path:
     """The files git knows, and nothing else of this checkout."""
     folder = tmp_path_factory.mktemp("binder") / "repo"
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode:
-        pytest.skip("not a git checkout")
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+    copy_checkout(folder)
     return folder
 
 

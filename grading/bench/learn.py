@@ -38,10 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
     train, test = (load_images(chosen.data, split) for split in ("train", "test"))
     path = record.RESULTS / "learn_cifar10.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
-    for job in jobs(chosen.minutes, chosen.seeds, chosen.only):
-        if any(row["name"] == job[0] and row["seed"] == job[2] and row["minutes"] in job[1] for row in rows):
+    for name, minutes, seed in jobs(chosen.minutes, chosen.seeds, chosen.only):
+        done = {row["minutes"] for row in rows if (row["job"], row["seed"]) == (name, seed)}
+        left = [length for length in minutes if length not in done]
+        if not left:
             continue
-        rows += measured(*job, train, test)
+        rows += [row | {"job": name} for row in measured(name, left, seed, train, test)]
         numbers = summary(rows) | {"threads": threads, "bfloat16": has_bfloat16(torch.device("cpu")), "runs": rows}
         numbers |= {"pictures": {"bank": len(train), "queries": len(test)}, "recipe": asdict(ours(0))}
         record.write_result(path.stem, "make bench-learn", chosen.seeds, numbers)
@@ -92,7 +94,7 @@ def control_rows(minutes: list[float], seed: int, train: ImageSet, test: ImageSe
     """Raw pixels, an untrained encoder, and our encoder trained with labels for each of the times."""
     recipe = ours(seed)
     body = evaluation.random_encoder(recipe.arch, recipe.small_images, seed)
-    rows = [row("raw pixels", 0, seed, nn.Flatten(), train, test, len(train))]
+    rows = [row("raw pixels", 0, seed, nn.Flatten(), train, test, len(train))]  # the same, whenever they are measured
     rows.append(row("random encoder", 0, seed, body, train, test, len(train)))
     fit = {"images": train.images, "labels": train.labels, "num_classes": len(train.classes), "seed": seed}
     fit |= {"half": has_bfloat16(torch.device("cpu"))}
