@@ -158,9 +158,9 @@ def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
     return loss + (gather(loss.detach()[None]).mean() - loss.detach())  # the value of all, the gradient of ours
 
 
-def agreed(number: int) -> int:
+def agreed(number: float) -> float:
     """The number that process 0 has, for all: what was timed differs from process to process."""
     if processes() == 1:
         return number
     numbers = gather(torch.tensor([number], device="cuda" if dist.get_backend() == "nccl" else "cpu"))
-    return int(numbers[0])
+    return numbers[0].item()

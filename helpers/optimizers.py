@@ -55,12 +55,12 @@ class Muon(Optimizer):
 
     Args:
         model: its weights with more than one axis are the matrices, but for the first, which meets pixels.
-        lr: of the matrices; the rest has lr · ratio.
+        lr: of Adam, as large as Adam takes alone; the matrices have lr · ratio.
         momentum: of the matrices.
-        ratio: learning rate of Adam, as a share of lr.
+        ratio: how much farther a matrix moves; 1 in every singular value is much for a step of Adam.
     """
 
-    def __init__(self, model: nn.Module, lr: float, momentum: float = 0.9, ratio: float = 1 / 30):
+    def __init__(self, model: nn.Module, lr: float, momentum: float = 0.9, ratio: float = 30):
         weights = list(model.parameters())
         first = next(weight for weight in weights if weight.ndim > 1)
         matrices = [weight for weight in weights if weight.ndim > 1 and weight is not first]
@@ -85,7 +85,7 @@ class Muon(Optimizer):
             weight.mul_(math.sqrt(len(weight)) / weight.norm())
         else:
             direction *= max(1, direction.shape[0] / direction.shape[1]) ** 0.5
-        weight.sub_(direction.view_as(weight), alpha=group["lr"])
+        weight.sub_(direction.view_as(weight), alpha=group["lr"] * group["ratio"])
 
     def adam_step(self, weight: Tensor, state: dict, group: dict) -> None:
         """Adam without decay (Kingma & Ba 2015, algorithm 1)."""
@@ -94,7 +94,7 @@ class Muon(Optimizer):
         mean = state.setdefault("mean", torch.zeros_like(weight)).lerp_(weight.grad, 1 - first)
         square = state.setdefault("square", torch.zeros_like(weight)).lerp_(weight.grad.square(), 1 - second)
         length = (square / (1 - second ** state["steps"])).sqrt_().add_(1e-8)
-        rate = group["lr"] * group["ratio"] / (1 - first ** state["steps"])
+        rate = group["lr"] / (1 - first ** state["steps"])
         weight.addcdiv_(mean, length, value=-rate)
 
 

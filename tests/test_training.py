@@ -123,6 +123,23 @@ def test_a_run_stopped_at_any_batch_ends_as_the_undisturbed_one(images, tmp_path
     assert resumed == history
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "lars"])
+def test_a_run_with_another_optimizer_and_half_an_epoch_resumes_as_exactly(images, tmp_path, optimizer):
+    recipe = replace(RECIPE, optimizer=optimizer, epochs=2.5, fused=True)
+    whole, history = pretrain(images, recipe)
+    assert len(history["loss"]) == 8 and len(history["epochs"]) == 3  # 3 + 3 + 2 steps
+
+    def stop(step, total_steps, loss):
+        assert total_steps == 8
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(training.Interrupted, match=r"keeps 1 of 2\.5 epochs"):
+        pretrain(images, recipe, checkpoint=tmp_path / "a.pt", on_step=stop)
+    again, resumed = pretrain(images, recipe, checkpoint=tmp_path / "a.pt")
+    assert same_weights(again, whole) and resumed == history
+
+
 def test_per_image_views_resume_as_exactly(images, tmp_path):
     views = augmentation.each_image(augmentation.TwoViews(augmentation.simclr_transform(8)))
 
@@ -190,7 +207,8 @@ def test_a_model_alone_is_not_a_run_to_go_on_with(images, tmp_path):
     [
         ({"batch_size": 28}, "27 images are fewer than one batch of 28.* set batch_size to 27 or less"),
         ({"batch_size": 1}, "with fewer than 2 images there are no negatives"),
-        ({"epochs": 0}, "a run needs at least 1"),
+        ({"epochs": 0}, "a run needs more than 0"),
+        ({"optimizer": "sgd"}, "There is no optimizer 'sgd'; choose"),
         ({"temperature": 0}, "temperature must be a positive number"),
     ],
 )
@@ -219,11 +237,11 @@ def test_a_monitor_needs_labels_and_asks_images_it_does_not_know():
         training.knn_monitor(data.ImageSet(images, None))
 
 
-def test_more_time_means_more_epochs_and_no_time_means_one(images):
+def test_more_time_means_more_epochs_and_no_time_means_one_step(images):
     model = training.build_model(RECIPE)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     count = lambda seconds: training.epochs_in(seconds, model, images, training.views_of(RECIPE), RECIPE)  # noqa: E731
-    assert count(0) == 1 < count(1000)
+    assert count(0) == 1 / (len(images) // RECIPE.batch_size) < 1 < count(1000)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 

@@ -18,7 +18,7 @@ from grading.bench.views import pictures
 from helpers import training
 from helpers.machine import cap_threads
 
-BATCH, STEPS = 128, 12
+STEPS = 12
 
 
 def encoder_seconds(encoder: nn.Module, train) -> tuple[float, float]:
@@ -55,9 +55,9 @@ def encoder_seconds(encoder: nn.Module, train) -> tuple[float, float]:
 
 def main() -> None:
     threads = cap_threads()
-    recipe = training.recipe_for("cifar10", 32, epochs=1, batch_size=BATCH)
+    recipe = training.recipe_for("cifar10", 32, epochs=1)
     model, two_views = training.build_model(recipe), training.views_of(recipe)
-    images = pictures(STEPS * BATCH)
+    images = pictures(STEPS * recipe.batch_size)
 
     def train(on_step=None) -> None:
         training.pretrain(model, images, two_views, recipe, on_step=on_step)
@@ -72,7 +72,7 @@ def main() -> None:
     for name, share in operators.items():
         print(f"{share:8.1%}  {name}")
     numbers = {"encoder_share": rounded(inside / whole), "seconds_a_step": rounded(whole / (STEPS - 1))}
-    numbers |= {"threads": threads, "arch": recipe.arch, "batch_size": BATCH, "operators": operators}
+    numbers |= {"threads": threads, "arch": recipe.arch, "batch_size": recipe.batch_size, "operators": operators}
     write_result("profile", "python -m grading.bench.profile", recipe.seed, numbers)
 
 

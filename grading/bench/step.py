@@ -36,15 +36,15 @@ def runners(images: Tensor) -> dict[str, Callable[[], object]]:
     model, two_views = training.build_model(recipe), training.views_of(recipe)
     return {
         OURS: lambda: training.pretrain(model, images, two_views, recipe),
-        LIGHTLY: lightly_steps(copy.deepcopy(model), images),
+        LIGHTLY: lightly_steps(copy.deepcopy(model), images, recipe.view_size),
     }
 
 
-def lightly_steps(model: nn.Module, images: Tensor) -> Callable[[], None]:
+def lightly_steps(model: nn.Module, images: Tensor, size: int) -> Callable[[], None]:
     from lightly.loss import NTXentLoss
     from lightly.transforms import SimCLRTransform
 
-    transform = SimCLRTransform(input_size=32, cj_strength=0.5, gaussian_blur=0.0)
+    transform = SimCLRTransform(input_size=size, cj_strength=0.5, gaussian_blur=0.0)
     loader = torch.utils.data.DataLoader(Pictures(images, transform), batch_size=BATCH, shuffle=True, drop_last=True)
     criterion, optimizer = NTXentLoss(), torch.optim.SGD(model.parameters(), lr=0.06)
 

@@ -193,11 +193,13 @@ class TinyRecipe:
     weight_decay: float = 0.04  # none of these is a default anywhere
     warmup_fraction: float = 0.3
     temperature: float = 0.7
+    optimizer: str = "adamw"
     arch: str = "tiny"
     small_images: bool = True
     view_size: int = SIDE
     strength: float = 0.5
     blur: bool = False
+    fused: bool = False
     area: tuple[float, float] = (0.2, 1.0)
     hidden_dim: int = 12
     out_dim: int = 7

@@ -257,7 +257,8 @@ for name, value in asdict(training.Recipe()).items():
 #   batch is dropped when it is smaller than the others, since the number of negatives belongs to the loss.
 # - **Every step**: set the rate, `my.warmup_cosine(step, total_steps, warmup_steps, recipe.base_lr)`, in each of
 #   `optimizer.param_groups`; then `my.train_step`. `warmup_steps = round(recipe.warmup_fraction * total_steps)`.
-# - **The optimizer** is `torch.optim.AdamW` with `recipe.base_lr` and `recipe.weight_decay`.
+# - **The optimizer** is `training.optimizer_for(model, recipe)`: here `torch.optim.AdamW` with `recipe.base_lr` and
+#   `recipe.weight_decay`; other pictures may ask for another.
 # - **Resuming.** A run that was stopped and is called again must end with the very weights of a run nobody disturbed. So
 #   ask of everything that changes: is it in the file? `checkpoints.save_checkpoint(path, state)` writes a dictionary,
 #   whole or not at all, and `checkpoints.load_checkpoint(path)` reads it. Name the weights `"model"` and the recipe
@@ -267,7 +268,7 @@ for name, value in asdict(training.Recipe()).items():
 def pretrain(model, images, two_views, recipe, monitor=None, checkpoint=None, on_step=None):
     """Pretrain with SimCLR; the arguments and the history are described above. Returns the history."""
     ### BEGIN SOLUTION
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.base_lr, weight_decay=recipe.weight_decay)
+    optimizer = training.optimizer_for(model, recipe)
     generator = torch.Generator().manual_seed(recipe.seed)
     steps_per_epoch = len(images) // recipe.batch_size
     total_steps = recipe.epochs * steps_per_epoch
@@ -319,7 +320,7 @@ checks.try_it(show_loop)
 # %% [markdown]
 # <details><summary>Hint 1</summary>Write it without checkpoints first: two nested loops. How do you know the number of
 # the step? (The history knows.) Then list everything that is different after an epoch from before it.</details>
-# <details><summary>Hint 2</summary>Four things change: the weights, what AdamW remembers of them
+# <details><summary>Hint 2</summary>Four things change: the weights, what the optimizer remembers of them
 # (<code>optimizer.state_dict()</code>), the generator (<code>get_state()</code>, <code>set_state()</code>) and the history.
 # How many epochs are done is <code>len(history["epochs"])</code>, and the step is
 # <code>len(history["loss"])</code>.</details>
@@ -356,8 +357,8 @@ my.keep(pretrain)
 # %% [markdown]
 # ## The real thing
 #
-# Now with all images. First the model, from your parts. One choice in it is made for two CPU cores and three minutes: the
-# encoder gets the *large-image* stem, although the images are small. Notebook 02 says what that stem throws away; here is
+# Now with all images. First the model, from your parts. One choice in it is made for two CPU cores and three minutes: on
+# the built-in pictures the encoder gets the *large-image* stem, although the images are small. Notebook 02 says what that stem throws away; here is
 # what it saves:
 
 # %%
@@ -367,7 +368,8 @@ for small_images in (True, False):
 
 # %% [markdown]
 # The cheap one sees every image many more times in the same three minutes. With a GPU, or an hour, try
-# `small_images=True` in the call of `recipe_for` below.
+# `small_images=True` in the call of `recipe_for` below. (For photographs, where fine texture counts, the recipe takes
+# the stem for small images by itself.)
 
 # %%
 pictures = data.load_images(course.data_name(), "pretrain")
@@ -429,7 +431,8 @@ def watch(model):
 
 # %%
 seconds = 3 if course.quick() else SECONDS
-epochs = training.epochs_in(seconds, model, pictures.images, two_views, recipe, watch, keep=folder / "epochs.txt")
+fit = training.epochs_in(seconds, model, pictures.images, two_views, recipe, watch, keep=folder / "epochs.txt")
+epochs = max(1, int(fit))  # whole ones
 recipe = replace(recipe, epochs=epochs)
 print(f"{len(pictures):,} images, {epochs} epochs of {len(pictures) // recipe.batch_size} steps")
 

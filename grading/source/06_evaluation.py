@@ -13,6 +13,7 @@
 
 # %% locked="setup"
 import math
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -646,7 +647,7 @@ plots.show(figure, alt=f"Maps by {' and '.join(drawn)} of the same images from {
 # %% [markdown]
 # ### The explorer
 #
-# The same maps, to point at. Each dot is a picture: hover to see it, click it for its nearest neighbours with their true
+# The same maps, by t-SNE and by UMAP, to point at. Each dot is a picture: hover to see it, click it for its nearest neighbours with their true
 # classes, drag a line around a group to see what is in it. Colour the dots by class, or by any factor the pictures were
 # drawn from: by what is a map of *pixels* ordered, and by what a map of $h$?
 #
@@ -667,7 +668,8 @@ for name, f in moments.items():
     start = growth[name].points  # so that the next map looks like this one where it can
 
 # %%
-explorer = widgets.explorer(shown, space, growth)
+by_umap = {f"{name}, UMAP": replace(space[name], points=at) for name, at in zip(space, drawn.get("UMAP", []))}
+explorer = widgets.explorer(shown, by_umap | space, growth)
 alt = "; ".join(f"{name}: k-NN {one.knn:.0%}" for name, one in space.items())
 widgets.show(explorer, widgets.explorer_still(shown, space), alt=f"Maps of {len(shown)} images. {alt}.")
 

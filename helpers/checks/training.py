@@ -324,11 +324,13 @@ class TinyRecipe:
     weight_decay: float = 0.03  # none of these is a default anywhere
     warmup_fraction: float = 0.3  # of 12 steps 3.6: cut off and rounded differ
     temperature: float = 1.0
+    optimizer: str = "adamw"
     arch: str = "tiny"
     small_images: bool = True
     view_size: int = 4
     strength: float = 0.5
     blur: bool = False
+    fused: bool = False
     area: tuple[float, float] = (0.2, 1.0)
     hidden_dim: int = 12
     out_dim: int = 7

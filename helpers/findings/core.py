@@ -15,7 +15,7 @@ from helpers.data import ImageSet
 from helpers.losses import cosine_similarities, nt_xent, positive_index
 from helpers.machine import fast
 from helpers.projection_head import SimCLR
-from helpers.training import Recipe, TwoViews, build_model, views_of, warmup_cosine
+from helpers.training import Recipe, TwoViews, build_model, optimizer_for, views_of, warmup_cosine
 
 Numbers = dict[str, float]
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # z_a (N, D), z_b (N, D), labels (N,) -> ()
@@ -74,8 +74,8 @@ def train(
     recipe, bank = lab.recipe, images or lab.bank
     model, two_views = model or build_model(recipe), two_views or views_of(recipe)
     loss = loss or (lambda z_a, z_b, labels: nt_xent(z_a, z_b, recipe.temperature))
-    steps = max(1, recipe.epochs * len(lab.bank) // recipe.batch_size)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.base_lr, weight_decay=recipe.weight_decay)
+    steps = max(1, round(recipe.epochs * len(lab.bank)) // recipe.batch_size)
+    optimizer = optimizer_for(model, recipe)
     generator = Generator().manual_seed(recipe.seed)
     order = torch.empty(0, dtype=torch.int64)
     with fast(model.train()):
