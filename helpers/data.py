@@ -176,7 +176,14 @@ def load_shapes(split: str, root: Path) -> ImageSet:
         images, labels, factors = shapes.render(count, seed)
         return ImageSet(images, labels, tuple(shapes.CLASSES), dict(factors)), ""
 
-    return cached(root / "cache" / f"shapes-{split}-{RENDERER[:12]}.npz", RENDERER, render)[0]
+    path = root / "cache" / f"shapes-{split}-{RENDERER[:12]}.npz"
+    is_new = not path.exists()
+    images = cached(path, RENDERER, render)[0]
+    if is_new and path.exists():  # what earlier renderers left is never read again
+        for old in set(path.parent.glob("shapes-*.npz")) - set(path.parent.glob(f"shapes-*-{RENDERER[:12]}.npz")):
+            with contextlib.suppress(OSError):  # another process was faster, or has it open
+                old.unlink()
+    return images
 
 
 # Downloads

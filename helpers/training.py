@@ -14,7 +14,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -484,10 +484,14 @@ def with_progress_bar(model, images, two_views, recipe, monitor, checkpoint) -> 
         latest.update(monitor(model))
         return dict(latest)
 
-    steps = steps_of(recipe, len(images))
-    with tqdm(total=steps, unit="step", disable=distributed.rank() > 0) as bar:
+    with ExitStack() as shown:
+        bar = None  # until the first step: what cannot begin has no progress to show
 
         def on_step(step: int, total_steps: int, loss: float) -> None:
+            nonlocal bar
+            if bar is None:
+                empty = tqdm(total=total_steps, initial=step, unit="step", disable=distributed.rank() > 0)
+                bar = shown.enter_context(empty)
             bar.set_postfix({"loss": loss, **latest}, refresh=False)
             bar.update(step + 1 - bar.n)
 

@@ -238,7 +238,18 @@ def test_the_cache_of_another_renderer_is_not_read(rendered, tmp_path, monkeypat
     monkeypatch.setattr(data, "RENDERER", "another" * 4)
     monkeypatch.setattr(shapes, "render", lambda count, seed: (torch.full((count, 3, 32, 32), 7).byte(), None, {}))
     assert load_images("shapes", "test", root=tmp_path).images.unique().tolist() == [7]
-    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_a_new_cache_of_shapes_replaces_those_of_other_renderers_and_nothing_else(rendered, tmp_path, monkeypatch):
+    good, cache = next((rendered / "cache").glob("shapes-test-*.npz")), tmp_path / "cache"
+    cache.mkdir()
+    monkeypatch.setattr(data, "RENDERER", "another" * 4)
+    for name in (good.name, "shapes-train-0123456789ab.npz", "shapes-train-anotheranoth.npz", "folder-0123.npz"):
+        (cache / name).write_bytes(good.read_bytes())
+    monkeypatch.setattr(shapes, "render", lambda count, seed: (torch.full((count, 3, 32, 32), 7).byte(), None, {}))
+    load_images("shapes", "test", root=tmp_path)
+    left = {path.name for path in cache.iterdir()}
+    assert left == {"shapes-test-anotheranoth.npz", "shapes-train-anotheranoth.npz", "folder-0123.npz"}
 
 
 def test_a_disk_too_full_for_the_cache_costs_only_a_warning(tmp_path):

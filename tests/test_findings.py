@@ -54,6 +54,13 @@ def test_a_small_run_shows_some_contrast_and_its_choices_differ(finding):
     assert shown and len(set(finding.choices)) == len(finding.choices) >= 3
 
 
+def test_whole_and_large_numbers_of_a_finding_are_printed_without_a_fraction():
+    assert [plots.number("directions", value) for value in (3.0, 1024.0, 20_000, 1234.5, 0.0)] == ["3", "1,024", "20,000", "1,234", "0"]  # fmt: skip
+    assert [plots.number("directions", value) for value in (3.14159, 0.00123)] == ["3.14", "0.00123"]
+    assert plots.number("knn", 1.0) == "100.0%"
+    assert notebook.in_words({"ours": {"directions": [8, 8]}}) == "ours: directions 8"
+
+
 # Training and measures ------------------------------------------------------------------------------------------------
 
 

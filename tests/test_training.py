@@ -331,6 +331,26 @@ def test_a_wrong_word_on_the_command_line_is_one_sentence(folder, tmp_path, caps
     assert not (tmp_path / "run").exists()
 
 
+def test_the_progress_bar_of_the_command_appears_with_the_first_step_only(folder, tmp_path, capsys):
+    words = [
+        "--data",
+        folder,
+        "--image-size",
+        "16",
+        "--batch-size",
+        "8",
+        "--epochs",
+        "1",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert training.main(words) == 0
+    assert "step/s" in capsys.readouterr().err
+    assert training.main([*words, "--seed", "3"]) == 1  # the checkpoint there is of seed 0
+    said = capsys.readouterr().err
+    assert said.startswith("helpers.training: ") and said.count("\n") == 1
+
+
 def test_ctrl_c_on_the_command_line_ends_with_130_and_the_same_line_goes_on(folder, tmp_path):
     words = ["--data", folder, "--epochs", 1500, "--batch-size", 8, "--image-size", 16, "--out", tmp_path / "run"]
     run = [sys.executable, "-m", "helpers.training", *map(str, words)]

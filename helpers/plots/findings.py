@@ -10,8 +10,10 @@ LABELS = {"knn": "k-NN accuracy of h", "knn of z": "k-NN accuracy of z", "contra
 
 
 def number(name: str, value: float) -> str:
-    """A number as text: shares in percent, the rest with three digits."""
-    return f"{value:.1%}" if name in SHARES else f"{value:.3g}"
+    """A number as text: shares in percent, whole and large numbers without a fraction, the rest with three digits."""
+    if name in SHARES:
+        return f"{value:.1%}"
+    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 1000 else f"{value:.3g}"
 
 
 def finding(rows: dict[str, dict[str, list[float]]], title: str) -> Figure:
