@@ -198,11 +198,13 @@ class EmbeddingMap:
     points: (M, 2) float32 in [0, 1], to look at.
     neighbours: (M, k) int64, the nearest other images by cosine in the representation itself, the nearest first.
     knn: accuracy when each image asks the others for its class, as in knn_predict; None without labels.
+    method: what the points were drawn with.
     """
 
     points: Tensor
     neighbours: Tensor
     knn: float | None
+    method: str = "t-SNE"
 
 
 def embedding_map(
@@ -218,7 +220,7 @@ def embedding_map(
         votes = h.new_zeros(len(h), int(labels.max()) + 1)  # (M, C)
         votes.scatter_add_(1, labels[index], ((cosine - 1) / 0.1).exp())
         knn = (votes.argmax(dim=1) == labels).double().mean().item()
-    return EmbeddingMap(project(h, method, start=start), index, knn)
+    return EmbeddingMap(project(h, method, start=start), index, knn, method)
 
 
 def check_features(name: str, h: Tensor, y: Tensor | None = None) -> None:

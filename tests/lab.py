@@ -33,6 +33,33 @@ ERRORS = """() => { const cells = window.jupyterapp.shell.currentWidget.content.
       if (o.output_type === 'error') found.push({name: o.ename, value: o.evalue}); } } return found; }"""
 
 
+CRAMPED = """() => { const found = [], root = document.querySelector('section.two-views');
+  const column = (root.closest('.jp-OutputArea-output') ?? document.documentElement).getBoundingClientRect(), frame = root.getBoundingClientRect();
+  const name = e => `${e.tagName} ${e.getAttribute('aria-label') ?? e.textContent.trim().slice(0, 40)}`;
+  const seen = e => e.checkVisibility({ visibilityProperty: true }) && e.getBoundingClientRect().width > 0;
+  const controls = [...root.querySelectorAll('button, select, input, progress, summary, label, output, [role=slider], .tv-big')].filter(seen);
+  if (frame.right > column.right + 1 || root.scrollWidth > root.clientWidth + 1) found.push('the widget is wider than its column');
+  for (const e of [...controls, ...root.querySelectorAll('p, img, svg, table, pre, canvas')].filter(seen)) {
+    const box = e.getBoundingClientRect();
+    if (box.left < frame.left - 1 || box.right > frame.right + 1) found.push(`${name(e)} leaves the widget`);
+    for (let up = e.parentElement; up && up !== root; up = up.parentElement) {
+      const edge = up.getBoundingClientRect(), hides = getComputedStyle(up).overflowX !== 'visible' && up.namespaceURI.endsWith('xhtml');
+      if (hides && (box.right > edge.right + 1 || box.left < edge.left - 1)) found.push(`${name(e)} is cut off`);
+    }
+    if (!e.namespaceURI.endsWith('svg') && e.scrollWidth > e.clientWidth + 1 && e.clientWidth) found.push(`${name(e)}: its text is cut off`);
+  }
+  for (const text of root.querySelectorAll('svg text')) {
+    const box = text.getBoundingClientRect(), edge = text.ownerSVGElement.getBoundingClientRect();
+    if (seen(text) && (box.left < edge.left - 1 || box.right > edge.right + 1 || box.top < edge.top - 1 || box.bottom > edge.bottom + 1)) found.push(`${name(text)} leaves its figure`);
+  }
+  const flat = controls.filter(e => !e.namespaceURI.endsWith('svg'));  // points on a circle may meet
+  flat.forEach((a, at) => flat.slice(at + 1).forEach(b => {
+    const one = a.getBoundingClientRect(), other = b.getBoundingClientRect();
+    const across = Math.min(one.right, other.right) - Math.max(one.left, other.left), down = Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top);
+    if (across > 2 && down > 2 && !a.contains(b) && !b.contains(a)) found.push(`${name(a)} overlaps ${name(b)}`);
+  })); return found; }"""
+
+
 class Lab(NamedTuple):
     """A running server: its address, its token, and the folder it shows."""
 
@@ -168,6 +195,11 @@ def serious(page: Page, inside: str = ".two-views") -> list[str]:
     return [
         f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found if one["impact"] in ("serious", "critical")
     ]
+
+
+def cramped(page: Page) -> list[str]:
+    """What of the page's widget is cut off, overlaps another control, or is wider than the column: a line each."""
+    return page.evaluate(CRAMPED)
 
 
 def write_cells(path: Path, *cells: str) -> None:

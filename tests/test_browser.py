@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import warnings
 from pathlib import Path
 
 import nbformat
@@ -16,6 +17,7 @@ from helpers.widgets.losses import on_circle as losses_on_circle
 from tests.lab import (
     CHROMIUM,
     ERRORS,
+    cramped,
     local_page,
     open_notebook,
     run_all,
@@ -149,6 +151,22 @@ def test_the_studio_shows_policies_and_code_and_axe_finds_nothing_serious(page, 
         assert serious(page) == []
 
 
+def test_the_studio_is_readable_at_twice_the_size(page, studio):
+    for summary in studio.locator("summary").all():
+        summary.click()
+    studio.get_by_role("img", name="Four rows of 6 views").wait_for()
+    at_twice_the_size(page)
+
+
+def at_twice_the_size(page) -> None:
+    """JupyterLab on a screen of 1500 pixels, without its sidebar, as browsers show it at 200 %: nothing is cut off."""
+    page.set_viewport_size({"width": 750, "height": 900})
+    page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
+    page.wait_for_timeout(500)  # the layout follows
+    assert cramped(page) == []
+    page.set_viewport_size({"width": 1500, "height": 1000})
+
+
 # the loss bench
 
 
@@ -221,6 +239,15 @@ def test_gradient_descent_on_the_bench_lowers_the_loss(page, bench):
     assert state(bench)[2] == values[0]
 
 
+@pytest.mark.parametrize("count", [2, 5])
+def test_the_bench_is_readable_at_twice_the_size(page, tmp_path, count):
+    angles = [math.tau * (at + 0.5) / count / 2 for at in range(2 * count)]
+    page.set_viewport_size({"width": 640, "height": 900})  # 1280 pixels at 200 %
+    page.goto(widgets.save_page(widgets.loss_bench(angles, 0.02), tmp_path / "bench.html").as_uri())
+    assert cramped(page) == []
+    assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_on_the_bench(page, bench, scheme):
     page.emulate_media(color_scheme=scheme)
@@ -249,6 +276,7 @@ def test_training_can_be_stopped_while_it_runs_and_goes_on_where_it_was(page, la
     start_all(page)
     live = page.locator(".tv-live")
     live.get_by_text("after 2 epochs").wait_for(timeout=120_000)
+    at_twice_the_size(page)
     live.get_by_role("button", name="Stop training").click()
     live.get_by_text("Stopped. Kept.").wait_for()
     page.wait_for_function("() => window.finished", timeout=60_000)
@@ -265,6 +293,9 @@ def test_training_can_be_stopped_while_it_runs_and_goes_on_where_it_was(page, la
     page.wait_for_function("() => window.finished", timeout=240_000)
     assert page.evaluate(ERRORS) == []
     page.get_by_text("steps: 360 epochs: 60").wait_for()
+    stills = page.locator(".two-views-still")
+    assert "Step 360 of 360" in stills.get_by_role("img", include_hidden=True).first.get_attribute("alt")
+    assert not stills.first.is_visible()  # the widget is there instead
     assert page.broke == [] and page.asked == []
 
 
@@ -311,7 +342,11 @@ def exported(tmp_path_factory) -> Path:
     first = evaluation.embedding_map(images.flatten(1) / 255, labels)
     noise = torch.randn(300, 8, generator=torch.Generator().manual_seed(1))
     second = evaluation.embedding_map(noise, labels, start=first.points)
-    widget = widgets.explorer(pictures, {"noise": second, "pixels": first}, {"before": second, "after": first})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImportWarning)  # umap misses TensorFlow, which the course does not want
+        by_umap = evaluation.embedding_map(images.flatten(1) / 255, labels, "UMAP")
+    maps = {"noise": second, "pixels, UMAP": by_umap, "pixels": first}
+    widget = widgets.explorer(pictures, maps, {"before": second, "after": first})
     return widgets.save_page(widget, tmp_path_factory.mktemp("page") / "explorer.html", "Three hundred pictures.")
 
 
@@ -331,7 +366,7 @@ def test_the_exported_explorer_needs_neither_server_nor_network(page, exported):
     status = page.locator("[role=status]")
     status.filter(has_text="300 pictures selected").wait_for()
     assert page.get_by_label("selected pictures").locator("li").count() == 48
-    page.get_by_label("Map of", exact=True).select_option("noise")
+    page.get_by_label("Map of", exact=True).select_option("noise, t-SNE")
     page.get_by_text("of noise (chance").wait_for()
     assert page.broke == [] and page.asked == []
 
@@ -371,4 +406,27 @@ def test_the_explorer_is_readable_at_twice_the_size(page, exported):
     page.set_viewport_size({"width": 640, "height": 900})  # 1280 pixels at 200 %
     page.goto(exported.as_uri())
     drag_around_everything(page)
+    assert cramped(page) == []
     assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_umap_map_of_the_explorer_moves_the_points_and_keeps_the_accuracy(page, exported):
+    page.emulate_media(reduced_motion="reduce")  # no gliding: the points are where they go at once
+    page.goto(exported.as_uri())
+    offered = page.get_by_label("Map of", exact=True)
+    names = ["noise, t-SNE", "pixels, UMAP", "pixels, t-SNE", "h during training"]
+    assert offered.locator("option").all_inner_texts() == names
+    seen = {}
+    for name in names[1:3]:
+        offered.select_option(name)
+        page.locator("canvas.tv-over").focus()
+        page.keyboard.press("Escape")
+        page.wait_for_timeout(200)  # a frame is drawn
+        seen[name] = page.locator("canvas").first.evaluate("canvas => canvas.toDataURL()"), page.locator(".tv-explorer .tv-controls").first.locator(".tv-big").inner_text()  # fmt: skip
+        page.get_by_text("of pixels (chance").wait_for()
+    (by_umap, accuracy), (by_tsne, same) = seen.values()
+    assert by_umap != by_tsne and accuracy == same and re.fullmatch(r"\d+\.\d %", accuracy)
+    page.locator("canvas.tv-over").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert page.locator("ul.tv-pictures li").count() == 9  # one row of neighbours: both maps are of the same space

@@ -58,6 +58,16 @@ def test_every_notebook_has_its_page_with_what_its_cells_printed_and_drew(built)
 
 @needs_sphinx
 @pytest.mark.notebook
+@pytest.mark.parametrize(("stem", "title"), [("01_augmentation", "Augmentation studio"), ("04_contrastive_loss", "Loss bench"), ("05_training", "Live training"), ("06_evaluation", "Embedding explorer")])  # fmt: skip
+def test_a_still_picture_stands_where_a_notebook_has_a_widget(built, stem, title):
+    text = (built / f"{stem}.html").read_text(encoding="utf-8")
+    still = re.search(r'<figure class="two-views-still".*?</figure>', text, flags=re.S)[0]
+    assert title in still and "as a still picture" in still
+    assert re.search(r'<img alt="[^"]{20,}"[^>]* src="data:image/', still)
+
+
+@needs_sphinx
+@pytest.mark.notebook
 def test_links_inside_the_site_lead_somewhere(built):
     pages = {path.name: Page(path) for path in built.glob("*.html")}
     for name, page in pages.items():

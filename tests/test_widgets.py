@@ -1,9 +1,13 @@
 """The widgets without a browser: what they are handed, what they hand back, what stands in where they cannot run."""
 
+import base64
+import functools
 import io
 import json
 import math
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -92,6 +96,14 @@ def test_the_explorer_colours_by_class_and_by_every_number_of_every_factor(pictu
     brightness, one = pictures.factors["brightness"].numpy(), widget.colourings[names.index("brightness")]
     back = one["low"] + (one["high"] - one["low"]) * values[names.index("brightness")] / 255
     assert np.allclose(back, brightness, atol=1e-2 * (one["high"] - one["low"]))
+
+
+def test_the_explorer_names_the_method_where_a_representation_has_maps_by_several(pictures, space):
+    by_umap = replace(space["pixels"], points=1 - space["pixels"].points, method="UMAP")
+    widget = widgets.explorer(pictures, {"pixels, UMAP": by_umap} | space, {"before": space["noise"]})
+    assert [one["name"] for one in widget.maps] == ["pixels, UMAP", "pixels, t-SNE", "noise, t-SNE", "before"]
+    assert [one["of"] for one in widget.maps] == ["pixels", "pixels", "noise", "before"]
+    assert widget.maps[0]["knn"] == widget.maps[1]["knn"] and widget.options == {"map": "noise, t-SNE"}
 
 
 def test_the_explorer_works_without_labels_and_factors_and_says_that_accuracy_is_unknown(pictures):
@@ -234,8 +246,14 @@ def test_the_bench_wants_two_angles_an_image():
 
 @pytest.fixture
 def shown(monkeypatch) -> list:
+    """What is displayed, as it was last updated: the widget, then its still picture."""
     outputs = []
-    monkeypatch.setattr("helpers.widgets.training.display", outputs.append)
+
+    def keep(output, display_id=None):
+        outputs.append(output)
+        return SimpleNamespace(update=functools.partial(outputs.__setitem__, len(outputs) - 1))
+
+    monkeypatch.setattr("helpers.widgets.training.display", keep)
     return outputs
 
 
@@ -246,11 +264,29 @@ def test_live_training_hands_the_monitor_through_and_says_in_words_what_it_draws
         on_step(step, 200, 2.0 - step / 200)
         if step == 99:
             assert monitor(None) == numbers
-    (live,) = shown
+    live = shown[0]
     assert "step 200 of 200" in live.words and "(chance 2.71)" in live.words
     assert "k-NN 50.0% after 1 epoch," in live.words and "alignment 0.30, uniformity -2.00" in live.words
     assert len(live.panels) == 3 and "chance 10%" in live.panels[1]
     assert live.progress == 1 and not live.running
+
+
+def test_the_curves_stay_as_a_still_picture_of_the_last_epoch_where_the_widget_cannot_run(shown):
+    on_step, monitor = widgets.live_training(8, lambda model: {"knn": 0.5}, chance=0.1)
+    assert "No step yet." in shown[1].data and "<img" not in shown[1].data
+    for step in range(15):  # stopped in the middle of the second epoch
+        on_step(step, 20, 2.0)
+        if step == 9:
+            monitor(None)
+    still = ElementTree.fromstring(re.sub("(<img[^>]*)>", r"\1/>", shown[1].data))
+    picture = still.find("img")
+    assert "two-views-still" in still.get("class") and "on this page" in still.find("figcaption").text
+    assert (
+        picture.get("alt").startswith("Step 10 of 20, loss 2.00")
+        and picture.get("alt") in still.find("figcaption").text
+    )
+    drawn = ElementTree.fromstring(base64.b64decode(picture.get("src").removeprefix("data:image/svg+xml;base64,")))
+    assert len(drawn) == 2 and len({panel.get("x") for panel in drawn}) == 2  # the loss, and k-NN beside it
 
 
 def test_live_training_without_a_monitor_shows_the_loss_alone(shown):

@@ -668,7 +668,7 @@ for name, f in moments.items():
     start = growth[name].points  # so that the next map looks like this one where it can
 
 # %%
-by_umap = {f"{name}, UMAP": replace(space[name], points=at) for name, at in zip(space, drawn.get("UMAP", []))}
+by_umap = {f"{name}, UMAP": replace(space[name], points=at, method="UMAP") for name, at in zip(space, drawn.get("UMAP", []))}
 explorer = widgets.explorer(shown, by_umap | space, growth)
 alt = "; ".join(f"{name}: k-NN {one.knn:.0%}" for name, one in space.items())
 widgets.show(explorer, widgets.explorer_still(shown, space), alt=f"Maps of {len(shown)} images. {alt}.")

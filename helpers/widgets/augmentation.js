@@ -49,7 +49,7 @@ function render({ model, el }) {
     } catch { problem.textContent = "That file could not be read as a picture."; }
   } });
 
-  const original = h("img", { width: LARGE }), frames = h("svg:svg", { "aria-hidden": "true", style: "position:absolute;inset:0;width:100%;height:100%" });
+  const original = h("img", { width: LARGE }), frames = h("svg:svg", { "aria-hidden": "true", style: "position:absolute;inset:0;width:100%;height:100%;overflow:visible" });
   const whole = h("div", { style: `position:relative;width:${LARGE}px;max-width:100%` }, original, frames);
   const views = h("img", { class: "tv-views", width: GRID });
   const plot = h("svg:svg", { role: "img", viewBox: "0 0 330 96", style: "width:100%;max-width:520px" });
@@ -75,7 +75,8 @@ function render({ model, el }) {
         h("p", { class: "tv-heading" }, "Views; the first two are x", h("sub", {}, "a"), " and x", h("sub", {}, "b")), views,
         h("div", { class: "tv-row", style: "margin-top:10px" },
           h("div", {}, h("p", { class: "tv-heading" }, "Crops of x", h("sub", {}, "a"), " (whole line), x", h("sub", {}, "b"), " (dashed)"), whole),
-          h("div", { style: "flex:1 1 280px" }, h("p", { class: "tv-heading" }, "Colours of x", h("sub", {}, "a"), " (filled), x", h("sub", {}, "b"), " (line)"), plot, alike)))),
+          h("div", { style: "flex:1 1 280px" }, h("p", { class: "tv-heading" }, "Colours of x", h("sub", {}, "a"), " (filled), x", h("sub", {}, "b"), " (line)"), plot,
+            h("p", { class: "tv-note" }, "Across: a pixel's value, dark to bright. Up: how many pixels have it."), alike)))),
     side,
     h("details", {}, h("summary", {}, "The code of this transform"), code, copy, copied));
   el.replaceChildren(root);

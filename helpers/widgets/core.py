@@ -48,12 +48,15 @@ def show(widget: Widget, still: Figure, alt: str) -> None:
         alt: what a sighted reader sees in the still picture.
     """
     display(widget)
+    display(still_of(widget, plots.picture(still, alt)))
+
+
+def still_of(widget: Widget, picture: str, words: str = "") -> HTML:
+    """What stands in for a widget: a picture as HTML, and below it a note, with these words before it."""
     note = f"{widget.title}, as a still picture: it moves in JupyterLab while the kernel runs, and not on this page."
-    display(
-        HTML(
-            f'<figure class="two-views-still" style="margin:0">{plots.picture(still, alt)}'
-            f"<figcaption>{html.escape(note)}</figcaption></figure>"
-        )
+    caption = html.escape(f"{words} {note}".strip())
+    return HTML(
+        f'<figure class="two-views-still" style="margin:0">{picture}<figcaption>{caption}</figcaption></figure>'
     )
 
 

@@ -237,7 +237,7 @@ function render({ model, el }) {
   function tellMap() {
     const accuracy = maps[map].knn, chance = get("chance");
     knn.textContent = accuracy === null ? "unknown: no labels" : `${percent(accuracy)}`;
-    score.replaceChildren("k-NN accuracy ", knn, accuracy === null ? "" : ` of ${maps[map].name} (chance ${percent(chance, 0)})`);
+    score.replaceChildren("k-NN accuracy ", knn, accuracy === null ? "" : ` of ${maps[map].of} (chance ${percent(chance, 0)})`);
   }
 
   const friends = (at, index) => near.subarray((at * count + index) * each, (at * count + index + 1) * each);
@@ -267,7 +267,7 @@ function render({ model, el }) {
   function row(at, index) {
     const all = [...friends(at, index)], same = all.filter(other => labels[other] === labels[index]).length;
     const mark = other => classes.length ? `${nameOf(other)} ${labels[other] === labels[index] ? "✓" : "✗"}` : nameOf(other);
-    return [h("p", { class: "tv-heading" }, `Nearest by ${maps[at].name}` + (classes.length ? `: ${same} of ${each} are ${nameOf(index)}` : "")),
+    return [h("p", { class: "tv-heading" }, `Nearest by ${maps[at].of}` + (classes.length ? `: ${same} of ${each} are ${nameOf(index)}` : "")),
       h("ul", { class: "tv-pictures" }, ...all.map(other => picture(other, 56, mark(other))))];
   }
 
@@ -276,13 +276,13 @@ function render({ model, el }) {
     lens.replaceChildren();
     if (clicked < 0) return;
     lens.append(h("p", { class: "tv-heading" }, `Clicked: ${about(clicked)}`), h("ul", { class: "tv-pictures" }, picture(clicked, 96)));
-    nearest.append(...row(home, clicked), ...(map === home ? [] : row(map, clicked)));
+    nearest.append(...row(home, clicked), ...(maps[map].of === maps[home].of ? [] : row(map, clicked)));
   }
 
   function click(index) {
     clicked = index; around = 0;
     showNeighbours(); paintOver();
-    if (index >= 0) says.textContent = `${about(index)}. Nearest by ${maps[home].name}: ${[...friends(home, index)].map(nameOf).join(", ")}.`;
+    if (index >= 0) says.textContent = `${about(index)}. Nearest by ${maps[home].of}: ${[...friends(home, index)].map(nameOf).join(", ")}.`;
   }
 
   function select(indices) {
@@ -383,6 +383,7 @@ function render({ model, el }) {
   over.addEventListener("blur", () => point(-1));
 
   theme = themeOf(root);
+  says.textContent = "Nothing chosen yet: neighbours and selected pictures appear here.";
   tellMap(); drawLegend(); showSelection();
   const sized = new ResizeObserver(resize);
   sized.observe(plot);

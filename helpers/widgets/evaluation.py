@@ -28,7 +28,7 @@ class Explorer(Widget):
     script = "evaluation.js"
     sprites = Bytes().tag(sync=True)  # a JPEG with the M pictures, row by row
     side, columns, count, each = (Int().tag(sync=True) for _ in range(4))  # pixels; pictures a row; M; neighbours
-    maps = List().tag(sync=True)  # of {name, knn, training}
+    maps = List().tag(sync=True)  # of {name, of: the representation, knn, training}
     places = Bytes().tag(sync=True)  # uint16 (maps, M, 2), 65535 is the right or upper edge
     neighbours = Bytes().tag(sync=True)  # uint16 (maps, M, each)
     classes = List().tag(sync=True)  # C names; empty without labels
@@ -55,7 +55,8 @@ def explorer(
 
     Args:
         images: at most 10,000, with labels and factors where there are any.
-        maps: {representation: its map}; the last one is shown first.
+        maps: {representation: its map}; the last one is shown first. A second map of the same by another method is named
+            "representation, method".
         training: {moment: map of h then}, in the order of time.
         angles: factors in turns, drawn in colours that come round to where they began.
         neighbours: nearest images shown for a clicked one.
@@ -72,6 +73,8 @@ def explorer(
     if wrong:
         raise ValueError(f"the map {wrong[0]!r} has {len(everything[wrong[0]].points)} points for {count} images.")
     each = min(neighbours, *(one.neighbours.shape[1] for one in everything.values()))
+    named = [named_map(name, one, several=len({one.method for one in maps.values()}) > 1) for name, one in maps.items()]
+    moments = [{"name": name, "of": name, "knn": one.knn, "training": True} for name, one in (training or {}).items()]
     pictures, columns = thumbnails(images.images), math.ceil(count**0.5)
     colourings, values = colours_of(images, angles)
     widget = Explorer(
@@ -80,7 +83,7 @@ def explorer(
         columns=columns,
         count=count,
         each=each,
-        maps=[{"name": name, "knn": one.knn, "training": name not in maps} for name, one in everything.items()],
+        maps=[*named, *moments],
         places=b"".join(pack(65535 * one.points.clamp(0, 1), "uint16") for one in everything.values()),
         neighbours=b"".join(pack(one.neighbours[:, :each], "uint16") for one in everything.values()),
         classes=list(images.classes) if images.labels is not None else [],
@@ -88,10 +91,16 @@ def explorer(
         colourings=colourings,
         values=b"".join(values),
         chance=images.labels.bincount().max().item() / count if images.labels is not None else 0.0,
-        options={"map": list(maps)[-1]},
+        options={"map": named[-1]["name"]},
     )
     widget.title = f"Embedding explorer: {count:,} images"
     return widget
+
+
+def named_map(name: str, one: EmbeddingMap, several: bool) -> dict:
+    """How the explorer lists a map: its representation, with the method where the maps were made by several."""
+    of = name.removesuffix(f", {one.method}")
+    return {"name": f"{of}, {one.method}" if several else of, "of": of, "knn": one.knn, "training": False}
 
 
 def explorer_still(images: ImageSet, maps: dict[str, EmbeddingMap]):

@@ -26,6 +26,7 @@ function render({ model, el }) {
   const names = angles.map((_, at) => `${at < n ? "a" : "b"}${at % n}`);
   const toTick = value => Math.round(TICKS * Math.log(value / COLDEST) / Math.log(HOTTEST / COLDEST));
   const toTau = tick => COLDEST * (HOTTEST / COLDEST) ** (tick / TICKS);
+  const signed = (value, digits = 2) => value.toFixed(digits).replace(/^-(0\.0+)$/, "$1").replace("-", "−");
   const short = value => Number(value.toPrecision(2)).toString();
 
   const circle = h("svg:svg", { viewBox: "-150 -150 300 300", style: "width:100%;max-width:360px;touch-action:none", role: "group", "aria-label": "Embeddings on a circle" });
@@ -35,10 +36,12 @@ function render({ model, el }) {
     h("svg:defs", {}, h("svg:marker", { id: marker, viewBox: "0 0 8 8", refX: 6, refY: 4, markerWidth: 6, markerHeight: 6, orient: "auto" },
       h("svg:path", { d: "M0 0L8 4L0 8Z", fill: "var(--ink)" }))),
     h("svg:circle", { r: 110, fill: "none", stroke: "var(--line)" }), arrows, dots);
+  function mark(at, r) {  // a circle for z_a, a diamond for z_b, in the colour of the image
+    const look = { fill: COLOURS[at % n], stroke: "var(--ink)" }, side = 1.78 * r;
+    return at < n ? h("svg:circle", { r, ...look }) : h("svg:rect", { x: -side / 2, y: -side / 2, width: side, height: side, transform: "rotate(45)", ...look });
+  }
   const handles = angles.map((_, at) => {
-    const shape = at < n ? h("svg:circle", { r: 9 }) : h("svg:rect", { x: -8, y: -8, width: 16, height: 16, transform: "rotate(45)" });
-    shape.setAttribute("fill", COLOURS[at % n]);
-    shape.setAttribute("stroke", "var(--ink)");
+    const shape = mark(at, 9);
     const ring = h("svg:circle", { r: 15, fill: "none", stroke: "var(--ink)", "stroke-width": 2, "stroke-dasharray": "3 3" });
     const text = h("svg:text", { "text-anchor": "middle", "font-size": 13, fill: "var(--ink)" }, names[at]);
     const handle = h("svg:g", { tabindex: 0, role: "slider", "aria-label": `angle of ${names[at]}`, "aria-valuemin": 0, "aria-valuemax": 359,
@@ -66,7 +69,8 @@ function render({ model, el }) {
     oninput: tick => { temperature = toTau(tick); draw(); } });
   const anchorChoice = choice({ label: "Anchor", names, value: names[anchor], onchange: name => choose(names.indexOf(name)) });
   const number = h("span", { class: "tv-big" }), own = h("span", {}), says = h("p", { class: "tv-note", role: "status", "aria-live": "polite" });
-  const table = h("table", { class: "tv-matrix" }), bars = h("svg:svg", { role: "img", viewBox: `0 0 ${size * 46 + 10} 130`, style: `width:100%;max-width:${size * 56}px` });
+  const table = h("table", { class: `tv-matrix${size > 6 ? " tv-many" : ""}` });
+  const bars = h("svg:svg", { role: "img", viewBox: `0 0 ${size * 46 + 58} 142`, style: `width:100%;max-width:${size * 52 + 64}px` });
 
   const stepBy = rate => {
     const { turn } = ntXent(angles, temperature);
@@ -94,8 +98,9 @@ function render({ model, el }) {
         h("p", { class: "tv-note" }, "Circles are z", h("sub", {}, "a"), ", diamonds z", h("sub", {}, "b"), "; a colour is an image. Drag a point, or focus it and use the arrow keys. Arrows: where gradient descent pushes, the longer the harder."),
         h("div", { class: "tv-controls" }, once, run, back)),
       h("div", { style: "flex:1 1 360px;min-width:min(100%,280px)" },
-        h("p", { class: "tv-heading" }, "Cosines"), h("div", { style: "overflow:auto", tabindex: 0, role: "region", "aria-label": "matrix of cosines" }, table),
-        h("p", { class: "tv-heading", style: "margin-top:10px" }, own), bars, says))));
+        h("p", { class: "tv-heading" }, "Cosines"), h("p", { class: "tv-note" }, h("b", {}, "+"), " before a number: the row's positive; ", h("b", {}, "×"), ": itself, left out."), h("div", { style: "overflow:auto", tabindex: 0, role: "region", "aria-label": "matrix of cosines" }, table),
+        h("p", { class: "tv-heading", style: "margin-top:10px" }, own), bars, says,
+        h("p", { class: "tv-note" }, "The filled bar, marked +, is the positive; the others are negatives. Gradient: of this anchor's loss for that cosine. Descent raises a cosine where it is below 0.")))));
 
   function choose(at) { anchor = at; anchorChoice.select.value = names[at]; draw(); }
 
@@ -125,7 +130,7 @@ function render({ model, el }) {
       const degrees = Math.round(angle * 180 / Math.PI) % 360;
       handle.setAttribute("aria-valuenow", degrees);
       handle.setAttribute("aria-valuetext", `${degrees} degrees`);
-      text.setAttribute("transform", `translate(${(24 * Math.cos(angle)).toFixed(1)} ${(-24 * Math.sin(angle) + 4).toFixed(1)})`);
+      text.setAttribute("transform", `translate(${(27 * Math.cos(angle)).toFixed(1)} ${(-27 * Math.sin(angle) + 4).toFixed(1)})`);
       ring.setAttribute("visibility", at === anchor ? "visible" : "hidden");
       const force = -turn[at] * size, length = 48 * Math.tanh(Math.abs(force)) * Math.sign(force);
       if (Math.abs(length) > 1.5) arrows.append(h("svg:path", { "marker-end": `url(#${marker})`, stroke: "var(--ink)", "stroke-width": 2.5, fill: "none",
@@ -133,25 +138,26 @@ function render({ model, el }) {
     });
     table.replaceChildren(
       h("tr", {}, h("td", {}), ...names.map(name => h("th", { scope: "col" }, name))),
-      ...cosine.map((row, i) => h("tr", {}, h("th", { scope: "row", style: i === anchor ? "outline:2px solid var(--ink)" : null }, names[i]), ...row.map((value, k) => {
+      ...cosine.map((row, i) => h("tr", {}, h("th", { scope: "row", style: i === anchor ? "outline:2px solid var(--ink);outline-offset:-2px" : null }, names[i]), ...row.map((value, k) => {
         const role = i === k ? "×" : k === partner(i) ? "+" : "";
-        return h("td", { style: i === k ? "background:#5b5b5b;color:#ffffff" : colourOf(value) }, `${role} ${value.toFixed(2)}`);
+        return h("td", { style: i === k ? "background:#5b5b5b;color:#ffffff" : colourOf(value) }, role ? h("b", {}, role) : "", signed(value));
       }))));
     own.textContent = `What anchor ${names[anchor]} believes: its loss is ${each[anchor].toFixed(3)}`;
-    bars.replaceChildren();
+    bars.replaceChildren(h("svg:text", { x: 0, y: 84, "font-size": 11, fill: "var(--ink)" }, "softmax"), h("svg:text", { x: 0, y: 134, "font-size": 11, fill: "var(--ink)" }, "gradient"));
     const parts = [];
     chances[anchor].forEach((p, k) => {
-      const x = 46 * k + 8, tall = 84 * p;
-      if (k === anchor) { bars.append(h("svg:text", { x: x + 15, y: 100, "text-anchor": "middle", "font-size": 12, fill: "var(--ink)" }, "×")); return; }
+      const x = 46 * k + 56, tall = 84 * p, middle = { x: x + 15, "text-anchor": "middle", fill: "var(--ink)" }, sign = mark(k, 5);
+      sign.setAttribute("transform", `translate(${x + 15} 98)${k < n ? "" : " rotate(45)"}`);
+      bars.append(sign, h("svg:text", { ...middle, y: 117, "font-size": 12 }, `${names[k]}${k === positive ? " +" : ""}`));
+      if (k === anchor) { bars.append(h("svg:text", { ...middle, y: 86, "font-size": 12 }, "×")); return; }
       bars.append(
-        h("svg:rect", { x, y: 88 - tall, width: 30, height: Math.max(0.5, tall), fill: k === positive ? "#3f90da" : "#bd1f01", stroke: "var(--ink)", "stroke-width": 0.5 }),
-        h("svg:text", { x: x + 15, y: 84 - tall, "text-anchor": "middle", "font-size": 11, fill: "var(--ink)" }, percent(p, 0)),
-        h("svg:text", { x: x + 15, y: 102, "text-anchor": "middle", "font-size": 12, fill: "var(--ink)" }, `${names[k]}${k === positive ? " +" : ""}`),
-        h("svg:text", { x: x + 15, y: 118, "text-anchor": "middle", "font-size": 10, fill: "var(--ink)" }, (slope[anchor][k] * size).toFixed(2)));
+        h("svg:rect", { x, y: 88 - tall, width: 30, height: Math.max(0.5, tall), fill: k === positive ? "var(--accent)" : "var(--soft)", stroke: "var(--ink)" }),
+        h("svg:text", { ...middle, y: 84 - tall, "font-size": 11 }, percent(p, 0)),
+        h("svg:text", { ...middle, y: 134, "font-size": 11 }, signed(slope[anchor][k] * size)));
       parts.push(`${names[k]}${k === positive ? " (positive)" : ""} ${percent(p, 0)}`);
     });
     bars.setAttribute("aria-label", `Softmax over the row of ${names[anchor]}: ${parts.join(", ")}.`);
-    says.textContent = `Bars: softmax of the row at τ = ${short(temperature)}; + is the positive. Below each: the gradient of this anchor's loss for that cosine.`;
+    says.textContent = `Bars: softmax of the row at τ = ${short(temperature)}.`;
     share();
   }
 

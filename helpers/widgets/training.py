@@ -4,6 +4,7 @@ While a cell runs, a kernel sends but does not listen, so the button asks the Ju
 square in the toolbar does. The curves are SVG text: drawing them takes no time from training.
 """
 
+import base64
 import html
 import math
 import re
@@ -15,7 +16,7 @@ from IPython.display import display
 from torch import nn
 from traitlets import Bool, Float, List, Unicode
 
-from helpers.widgets.core import Widget
+from helpers.widgets.core import Widget, still_of
 
 PANEL = (300, 130)  # width and height of a live curve, in its own units
 PER_SECOND = 4  # pictures at most
@@ -40,6 +41,8 @@ def live_training(
 ) -> tuple[Callable[[int, int, float], None], Callable[[nn.Module], dict[str, float]]]:
     """Show a run while it trains: loss against chance, k-NN, the path of alignment and uniformity, time left, a stop button.
 
+    The curves after the last epoch stay as a still picture, for where the widget cannot run.
+
     Args:
         batch_size: N; the chance line of the loss is log(2N - 1).
         monitor: model -> {"knn": accuracy, "alignment": ..., "uniformity": ...}, any of them; None shows the loss alone.
@@ -55,6 +58,7 @@ def live_training(
     state = {"drawn": 0.0, "total": max(1, len(losses)), "started": time.perf_counter(), "behind": len(losses)}
     ends = [len(losses) * (n + 1) // len(epochs) for n in range(len(epochs))]  # the step that each epoch ended with
     display(widget)
+    still = display(still_of(widget, "", "No step yet."), display_id=True)  # None outside of a notebook
 
     def draw() -> None:
         state["drawn"] = time.perf_counter()
@@ -65,6 +69,10 @@ def live_training(
         widget.words = live_words(losses, state["total"], batch_size, epochs, seconds, left)
         widget.progress = len(losses) / state["total"]
 
+    def keep_still() -> None:
+        words = widget.words[0].upper() + widget.words[1:] + "."
+        still and still.update(still_of(widget, live_picture(widget.panels, words), words))
+
     def on_step(step: int, total_steps: int, loss: float) -> None:
         first.setdefault("step", step)
         del losses[step:]  # of an epoch that was stopped half-way and is trained again
@@ -72,17 +80,20 @@ def live_training(
         state["total"] = total_steps
         if time.perf_counter() - state["drawn"] > 1 / PER_SECOND or step + 1 == total_steps:
             draw()
+        if step + 1 == total_steps:
+            keep_still()
         widget.running = step + 1 < total_steps
 
     def watched(model: nn.Module) -> dict[str, float]:
         numbers = monitor(model) if monitor else {}
         if numbers and losses:
             epochs.append(numbers), ends.append(len(losses))
-            draw()
+        if losses:
+            draw(), keep_still()
         return numbers
 
     if losses:
-        draw()
+        draw(), keep_still()
     return on_step, watched
 
 
@@ -151,6 +162,19 @@ def live_panels(
     return panels
 
 
+def live_picture(panels: list[str], words: str) -> str:
+    """The panels side by side as one <img>, black on white, with its alternative text."""
+    width, height = PANEL[0] + 60, PANEL[1] + 45
+    placed = "".join(
+        one.replace('style="width:100%"', f'x="{width * at}" width="{width}" height="{height}"')
+        for at, one in enumerate(panels)
+    )
+    whole = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width * len(panels)}" height="{height}" viewBox="0 0 {width * len(panels)} {height}">{placed}</svg>'
+    data = base64.b64encode(whole.encode()).decode()
+    style = "max-width:100%;background:white"
+    return f'<img alt="{html.escape(words)}" style="{style}" src="data:image/svg+xml;base64,{data}">'
+
+
 def panel(
     title: str, x_name: str, x_range: tuple[float, float], y_range: tuple[float, float], xs, ys,
     level: float | None = None, name: str = "", dots: bool = False, last: bool = False,
@@ -184,9 +208,8 @@ def panel(
     if last and points:
         x, y = points[-1]
         parts.append(f'<circle cx="{x}" cy="{y}" r="7" fill="none" stroke="currentColor" stroke-width="1.5"/>')
-        parts.append(
-            f'<text x="{x}" y="{float(y) - 10:.1f}" text-anchor="{"end" if float(x) > width / 2 else "start"}">now</text>'
-        )
+        beside = float(x) + 12 if float(x) < width - 30 else float(x) - 36
+        parts.append(f'<text x="{beside:.1f}" y="{float(y) + 4:.1f}">now</text>')
     return (
         f'<svg aria-hidden="true" viewBox="-46 0 {width + 60} {height + 45}" style="width:100%" '
         f'font-family="sans-serif" font-size="11" fill="currentColor">{"".join(parts)}</svg>'
