@@ -228,9 +228,7 @@ def resume(checkpoint, model, optimizer, generator, images, recipe) -> dict:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
     except (RuntimeError, ValueError):
-        raise ValueError(
-            f"{checkpoint} holds the weights of another architecture than this model's. {afresh}"
-        ) from None
+        raise ValueError(f"{checkpoint} holds the weights of another architecture than this model. {afresh}") from None
     generator.set_state(state["generator"])
     return state["history"]
 
@@ -418,9 +416,7 @@ def main(arguments: list[str] | None = None) -> int:
     option("--epochs", type=float, help=f"how often every image is seen (default: {Recipe.epochs})")
     option("--seconds", type=float, help="instead of --epochs: as many as fit into this time on this machine")
     option("--out", required=True, help="folder for checkpoint.pt and result.json, for instance runs/first")
-    option(
-        "--batch-size", type=int, help="images a step (default, as of all below: what recipe_for says of the images)"
-    )
+    option("--batch-size", type=int, help="images a step (default, as of all below: recipe_for's for the images)")
     option("--temperature", type=float, help="of NT-Xent")
     option("--optimizer", help="adamw, muon or lars")
     option("--lr", type=float, dest="base_lr", help="highest learning rate")
