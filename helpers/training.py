@@ -201,14 +201,8 @@ def check_sizes(images: Tensor, recipe: Recipe) -> None:
 
 def save(checkpoint, model, optimizer, generator, images, recipe, history) -> None:
     """Write all that the next epoch depends on."""
-    state = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "generator": generator.get_state(),
-        "history": history,
-        "recipe": asdict(recipe),
-        "images": fingerprint(images),
-    }
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "generator": generator.get_state()}
+    state |= {"history": history, "recipe": asdict(recipe), "images": fingerprint(images)}
     checkpoints.save_checkpoint(checkpoint, state)
 
 
