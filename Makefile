@@ -6,7 +6,7 @@ PORT ?= 8888
 HOST ?= $(if $(wildcard /.dockerenv /run/.containerenv),0.0.0.0,localhost)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup lab test notebooks release grade bank hostile bench bench-learn kills timings ui screenshots site class format clean
+.PHONY: help setup lab test notebooks release grade bank hostile bench bench-learn choices kills timings ui screenshots site class format clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -55,6 +55,10 @@ bench: setup
 ## make bench-learn    train ours and the peers' for 3, 5, 10 and 30 minutes on CIFAR-10 (DATA=folder:PATH); some hours
 bench-learn: setup
 	@python -m grading.bench learn $(if $(DATA),--data $(DATA))
+
+## make choices    take back one choice of the photographs' recipe at a time (DATA=folder:PATH); some hours
+choices: setup
+	@python -m grading.bench.choices $(if $(DATA),--data $(DATA))
 
 ## make kills      kill a training run 20 times, resume it, compare the last bit; write data/results/kills.json
 kills: setup

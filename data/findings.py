@@ -2,7 +2,7 @@
 
 Every seed is a run of all conditions; seeds run side by side, one thread each. Writes data/results/findings/NAME.json:
 every number of every seed, the contrasts with their 95 % intervals, and the verdict; and NAME.png beside it. Without a
-name the results that are there are printed as one table. `--data cifar10` or `--data folder:PATH` asks the same of
+name the results that are there are put into one table, data/results/findings/README.md. `--data cifar10` or `--data folder:PATH` asks the same of
 photographs, with the recipe for them, and writes NAME-cifar10.json.
 """
 
@@ -42,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in names:
         measure(name, chosen.seeds, chosen.data)
     print(table())
+    if (RESULTS / "findings").is_dir():
+        (RESULTS / "findings" / "README.md").write_text(page(), encoding="utf-8")
     return 0
 
 
@@ -63,7 +65,8 @@ def measure(name: str, seeds: list[int], data: str) -> None:
     }  # fmt: skip
     path = f"findings/{name}{f'-{place}' if place else ''}"
     command = f"python -m data.findings {name} --seeds {' '.join(map(str, seeds))}"
-    write_result(path, command + (f" --data {data}" if place else ""), seeds, numbers)
+    where = f" --data {data.split(':')[0]}:.../{place}" if ":" in data else f" --data {data}" if place else ""
+    write_result(path, command + where, seeds, numbers)
     figure = plots.composition_matrix(rows) if name == "composition" else plots.finding(rows, name)
     figure.savefig(RESULTS / f"{path}.png", dpi=110, metadata={"Software": None})
 
@@ -97,18 +100,49 @@ def kind(data: str) -> str:
     return "" if data == "shapes" else data.rstrip("/").split("/")[-1].split(":")[-1]
 
 
+def results() -> dict[str, dict]:
+    """{name of the file: what is in it} of all results there are."""
+    paths = sorted((RESULTS / "findings").glob("*.json"))
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def contrast(each: dict) -> tuple[str, str]:
+    """What is compared, and the difference with its interval."""
+    (larger, number), (smaller, other) = each["larger"], each["smaller"]
+    what = f"{number}: {larger} − {smaller}" if number == other else f"{larger}: {number} − {other}"
+    interval = "" if each["low"] is None else f" [{each['low']:+.3f}, {each['high']:+.3f}]"
+    return what, f"{each['difference']:+.3f}{interval}"
+
+
 def table() -> str:
     """All results there are: the finding, the verdict, and the contrasts with their intervals."""
     lines = []
-    for path in sorted((RESULTS / "findings").glob("*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        lines.append(f"{path.stem:22}{result['verdict']:16}{len(result['seed'])} seeds  {result['finding']['claim']}")
-        for each in result["contrasts"]:
-            (larger, number), (smaller, other) = each["larger"], each["smaller"]
-            what = f"{larger} − {smaller}" if number == other else f"{larger}: {number} − {other}"
-            interval = "" if each["low"] is None else f"  [{each['low']:+.3f}, {each['high']:+.3f}]"
-            lines.append(f"    {number if number == other else '':20}{what:36}{each['difference']:+.3f}{interval}")
+    for name, result in results().items():
+        lines.append(f"{name:22}{result['verdict']:16}{len(result['seed'])} seeds  {result['finding']['claim']}")
+        lines += [f"    {what:52}{difference}" for what, difference in map(contrast, result["contrasts"])]
     return "\n".join(lines) or "No finding has been measured yet: python -m data.findings all"
+
+
+def page() -> str:
+    """The same as a page, with what was published and a link to each figure."""
+    lines = [
+        "# Findings of contrastive learning, asked again",
+        "",
+        "Written by `python -m data.findings`. *Reproduced*: the 95 % interval of every difference, over seeds, lies above",
+        "0; *not reproduced*: one lies below; *unresolved*: neither can be said at this scale. A name that ends in",
+        "-cifar10 was measured on CIFAR-10; the others on the built-in pictures. Settings are in each json file.",
+        "",
+        "| finding | claim | published | verdict | differences [95 % interval] |",
+        "|---|---|---|---|---|",
+    ]
+    for name, result in results().items():
+        told, seeds = result["finding"], len(result["seed"])
+        numbers = "<br>".join(f"{what} **{difference}**" for what, difference in map(contrast, result["contrasts"]))
+        published = f"{told['published']} ({told['source']})"
+        lines.append(
+            f"| [{name}]({name}.png) | {told['claim']} | {published} | {result['verdict']}, {seeds} seeds | {numbers} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

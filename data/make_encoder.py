@@ -1,6 +1,6 @@
 """Train the small encoder that notebooks 00 and 06 start with: `python -m data.make_encoder`, from the root.
 
-Writes data/encoder.pt (the weights as float16, a checkpoint that helpers.checkpoints.load_model reads) and
+Writes data/encoder.safetensors (the weights as float16; helpers.checkpoints.load_model reads it) and
 data/results/encoder.json (its accuracies on test, beside their controls, and the time it took).
 """
 
@@ -21,10 +21,9 @@ def main() -> None:
     model, start = training.build_model(recipe), time.perf_counter()
     history = training.pretrain(model, train.images, training.views_of(recipe), recipe)
     seconds = time.perf_counter() - start
-    weights = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
-    checkpoints.save_checkpoint(DATA / "encoder.pt", {"model": weights, "recipe": asdict(recipe)})
+    checkpoints.save_model(DATA / "encoder.safetensors", model, asdict(recipe))
 
-    model, _ = checkpoints.load_model(DATA / "encoder.pt")  # measure what is shipped, rounding included
+    model, _ = checkpoints.load_model(DATA / "encoder.safetensors")  # measure what is shipped, rounding included
     rows = evaluation.table(model, asdict(recipe), train, test, epochs=None)
     numbers = {
         "recipe": asdict(recipe),

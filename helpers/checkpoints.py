@@ -1,16 +1,20 @@
 """Checkpoints: a training run, or a trained model, to a file and back. Files only; no training.
 
 A file is either whole or not there: it is written beside its place, flushed to the disk, and then renamed.
+`python -m helpers.checkpoints runs/first/checkpoint.pt model.safetensors` takes the model out of a run, to hand it on.
 """
 
 import contextlib
 import errno
 import io
+import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -31,20 +35,39 @@ def save_checkpoint(path: str | Path, state: Mapping) -> None:
     Raises:
         OSError: the disk is full, or the file may not be written.
     """
-    path = Path(path)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **state}, buffer)
+    write_whole(Path(path), buffer.getbuffer())
+
+
+def save_model(path: str | Path, model: SimCLR, recipe: Mapping) -> None:
+    """Write a trained model to hand on: safetensors, weights as float16, the recipe with them as text.
+
+    Args:
+        path: ends in .safetensors; load_model reads it, and so does any library that knows the format.
+        recipe: the fields of training.Recipe, as a dictionary.
+
+    Raises:
+        OSError: as for save_checkpoint.
+    """
+    weights = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
+    weights = {name: value.contiguous() for name, value in weights.items()}
+    write_whole(Path(path), memoryview(safetensors.torch.save(weights, {"recipe": json.dumps(recipe)})))
+
+
+def write_whole(path: Path, content: memoryview) -> None:
+    """Write a file in one instant, as save_checkpoint promises."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(unfinished, "wb") as file:
-            file.write(buffer.getbuffer())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError as problem:
         full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = f"the disk is full ({len(buffer.getbuffer()) / 1e6:.0f} MB are needed)" if full else problem.strerror
+        reason = f"the disk is full ({len(content) / 1e6:.0f} MB are needed)" if full else problem.strerror
         kept = f" The earlier {path.name} is intact." if path.is_file() else ""
         raise OSError(f"{path} could not be written: {reason}.{kept}") from None
     finally:
@@ -79,8 +102,23 @@ def load_checkpoint(path: str | Path) -> dict:
     return state
 
 
+def read_model(path: Path) -> dict:
+    """{"model": weights, "recipe": its fields} of what save_model wrote; ValueError as for load_checkpoint."""
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}; save_model writes one.")
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+            recipe = json.loads(file.metadata()["recipe"])
+        return {"model": weights, "recipe": {k: tuple(v) if isinstance(v, list) else v for k, v in recipe.items()}}
+    except (safetensors.SafetensorError, TypeError, KeyError, ValueError, AttributeError):
+        raise ValueError(
+            f"{path} cannot be read as a model of this course: cut short, or another kind of file."
+        ) from None
+
+
 def load_model(path: str | Path) -> tuple[SimCLR, dict]:
-    """The trained model of a checkpoint, and its recipe.
+    """The trained model of a checkpoint, or of a .safetensors file, and its recipe.
 
     Weights of a model built from your own parts fit too, also where your layers have other names, as long as
     they come in the same order and shapes.
@@ -92,7 +130,7 @@ def load_model(path: str | Path) -> tuple[SimCLR, dict]:
     Raises:
         ValueError: the file cannot be used, as for load_checkpoint, or its weights are of another architecture.
     """
-    state = load_checkpoint(path)
+    state = read_model(Path(path)) if Path(path).suffix == ".safetensors" else load_checkpoint(path)
     if not {"model", "recipe"} <= state.keys():
         raise ValueError(f"{path} holds {', '.join(sorted(state)) or 'nothing'}; a model needs 'model' and 'recipe'.")
     recipe = state["recipe"]
@@ -122,3 +160,21 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         if weights[name].shape != values.shape:
             raise ValueError(f"{name} is {tuple(weights[name].shape)} there and {tuple(values.shape)} in the model.")
     model.load_state_dict(weights)
+
+
+def main(arguments: list[str]) -> int:
+    """From a checkpoint to a .safetensors file; the exit code."""
+    if len(arguments) != 2 or not arguments[1].endswith(".safetensors"):
+        print("Give two files: python -m helpers.checkpoints CHECKPOINT MODEL.safetensors", file=sys.stderr)
+        return 1
+    try:
+        save_model(arguments[1], *load_model(arguments[0]))
+    except (ValueError, OSError) as problem:
+        print(f"helpers.checkpoints: {problem}", file=sys.stderr)
+        return 1
+    print(f"Written: {arguments[1]}, {Path(arguments[1]).stat().st_size / 1e6:.1f} MB.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -12,6 +12,7 @@ NOTEBOOKS_NEED = {  # what notebooks import besides torch, torchvision and numpy
     "ipywidgets": "ipywidgets",
     "matplotlib": "matplotlib",
     "psutil": "psutil",
+    "safetensors": "safetensors",
     "sklearn": "scikit-learn",
     "tqdm": "tqdm",
     "umap": "umap-learn",

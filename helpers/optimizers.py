@@ -11,6 +11,24 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
+def optimizer_for(model: nn.Module, recipe) -> Optimizer:
+    """The optimizer that a recipe names, for all weights of a model.
+
+    Args:
+        recipe: a training.Recipe; of it .optimizer, .base_lr and .weight_decay.
+
+    Raises:
+        ValueError: for a name other than "adamw", "muon" and "lars".
+    """
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(model.parameters(), lr=recipe.base_lr, weight_decay=recipe.weight_decay)
+    if recipe.optimizer == "muon":
+        return Muon(model, recipe.base_lr)
+    if recipe.optimizer == "lars":
+        return LARS(model.parameters(), recipe.base_lr, weight_decay=recipe.weight_decay)
+    raise ValueError(f'There is no optimizer {recipe.optimizer!r}; choose "adamw", "muon" or "lars".')
+
+
 class LARS(Optimizer):
     """SGD with momentum whose step on every layer is in proportion to that layer's weights (You et al. 2017).
 

@@ -27,7 +27,7 @@ from helpers import augmentation, checkpoints, data, distributed, encoder, evalu
 from helpers.clinic import CAUSES, clinic, clinic_curves  # noqa: F401  the fourth exercise of 05 belongs here too
 from helpers.distributed import nt_xent  # losses.nt_xent, for one process or several
 from helpers.machine import best_device, cap_threads, fast
-from helpers.optimizers import LARS, Muon
+from helpers.optimizers import optimizer_for
 from helpers.projection_head import ProjectionHead, SimCLR
 
 TwoViews = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
@@ -76,21 +76,6 @@ def warmup_cosine(step: int, total_steps: int, warmup_steps: int, base_lr: float
         return base_lr * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)  # 0 .. 1
     return base_lr * (1 + math.cos(math.pi * progress)) / 2
-
-
-def optimizer_for(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimizer that the recipe names, at recipe.base_lr.
-
-    Raises:
-        ValueError: for a name other than "adamw", "muon" and "lars".
-    """
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(model.parameters(), lr=recipe.base_lr, weight_decay=recipe.weight_decay)
-    if recipe.optimizer == "muon":
-        return Muon(model, recipe.base_lr)
-    if recipe.optimizer == "lars":
-        return LARS(model.parameters(), recipe.base_lr, weight_decay=recipe.weight_decay)
-    raise ValueError(f'There is no optimizer {recipe.optimizer!r}; choose "adamw", "muon" or "lars".')
 
 
 def train_step(

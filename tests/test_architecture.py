@@ -27,6 +27,7 @@ MAY_IMPORT = {  # module: the helpers it may import
     "evaluation": {"data", "encoder", "projection_head", "checkpoints", "augmentation"},
     "training": {
         "data",
+        "optimizers",
         "augmentation",
         "distributed",
         "encoder",

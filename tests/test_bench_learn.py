@@ -4,10 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
+import scipy.stats
 import torch
+from PIL import Image
 
 from data import record
-from grading.bench import figures, learn, peers
+from grading.bench import choices, figures, learn, peers
 from helpers import encoder
 from helpers.data import load_images
 from helpers.projection_head import SimCLR, projection_mlp
@@ -102,3 +104,41 @@ def test_the_figure_has_a_line_for_each_recipe_and_a_level_for_each_control():
     [ax] = figures.learning(runs()).axes
     assert [line.get_label() for line in ax.lines if not line.get_label().startswith("_")] == ["UvA", "ours"]
     assert [text.get_text() for text in ax.texts] == ["raw pixels"]
+
+
+# choices
+
+
+def test_every_choice_taken_back_is_a_change_of_the_recipe():
+    base = choices.recipe("the recipe", 3, 1.0)
+    assert (base.seed, base.epochs, base.optimizer) == (3, 1.0, "muon")
+    others = [choices.recipe(name, 3, 1.0) for name in choices.CHOICES if name != "the recipe"]
+    assert base not in others and len({str(other) for other in others}) == len(others)
+
+
+def test_the_difference_of_a_choice_is_taken_seed_by_seed():
+    knn = {"the recipe": (0.5, 0.6), "AdamW": (0.4, 0.52), "exact views": (0.5,)}
+    rows = [
+        {"choice": name, "seed": seed, "epochs": 1.0, "knn": value, "core_seconds": 2.0}
+        for name, values in knn.items()
+        for seed, value in enumerate(values)
+    ]
+    found = choices.summary(rows)
+    assert found["AdamW"]["difference"] == pytest.approx(-0.09)
+    low, high = scipy.stats.ttest_1samp([-0.1, -0.08], 0).confidence_interval()
+    assert (found["AdamW"]["low"], found["AdamW"]["high"]) == pytest.approx((low, high))
+    assert found["exact views"]["low"] is None and found["the recipe"]["difference"] == 0
+
+
+def test_choices_are_measured_on_training_pictures_and_written_down_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    images = load_images("shapes", "train").images
+    for number in range(400):
+        (folder := tmp_path / f"pictures/{number % 3}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images[number].permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
+    words = ["--data", f"folder:{tmp_path / 'pictures'}", "--only", "exact views", "--epochs", "1"]
+    assert choices.main(words) == choices.main(words) == 0
+    result = json.loads((tmp_path / "choices_cifar10.json").read_text(encoding="utf-8"))
+    assert [run["choice"] for run in result["runs"]] == ["the recipe", "exact views"]
+    assert all(0 <= run["knn"] <= 1 and run["core_seconds"] > 0 for run in result["runs"])
+    assert "exact views" in capsys.readouterr().out

@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -148,3 +149,38 @@ def test_a_checkpoint_without_a_model_is_said_in_a_sentence(tmp_path):
     checkpoints.save_checkpoint(tmp_path / "a.pt", {"step": 1})
     with pytest.raises(ValueError, match="a model needs 'model' and 'recipe'"):
         checkpoints.load_model(tmp_path / "a.pt")
+
+
+# a model to hand on
+
+
+def test_a_model_handed_on_is_the_same_but_for_half_precision(tmp_path, model):
+    checkpoints.save_model(tmp_path / "a.safetensors", model.to(memory_format=torch.channels_last), asdict(RECIPE))
+    loaded, recipe = checkpoints.load_model(tmp_path / "a.safetensors")
+    assert recipe == asdict(RECIPE) and not loaded.training
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], value, atol=1e-7, rtol=1e-3)
+
+
+def test_a_model_handed_on_is_read_by_the_library_of_its_format(tmp_path, model):
+    checkpoints.save_model(tmp_path / "a.safetensors", model, asdict(RECIPE))
+    weights = safetensors.torch.load_file(tmp_path / "a.safetensors")
+    assert weights.keys() == model.state_dict().keys()
+    assert {value.dtype for value in weights.values()} == {torch.float16, torch.int64}
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", safetensors.torch.save({"a": torch.zeros(2)}), None])
+def test_another_file_than_a_model_is_said_in_a_sentence(tmp_path, content):
+    if content is not None:
+        (tmp_path / "a.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match="There is no file" if content is None else "cannot be read as a model"):
+        checkpoints.load_model(tmp_path / "a.safetensors")
+
+
+def test_the_command_line_takes_the_model_out_of_a_run(tmp_path, model, capsys):
+    checkpoints.save_checkpoint(tmp_path / "a.pt", {"model": model.state_dict(), "recipe": asdict(RECIPE)})
+    assert checkpoints.main([str(tmp_path / "a.pt"), str(tmp_path / "new" / "b.safetensors")]) == 0
+    assert checkpoints.load_model(tmp_path / "new" / "b.safetensors")[1] == asdict(RECIPE)
+    assert checkpoints.main([str(tmp_path / "none.pt"), str(tmp_path / "c.safetensors")]) == 1
+    assert checkpoints.main([str(tmp_path / "a.pt")]) == 1
+    assert "There is no checkpoint" in (said := capsys.readouterr().err) and "Give two files" in said

@@ -297,9 +297,9 @@ def test_an_unknown_map_is_refused_with_a_sentence():
 
 def test_the_encoder_that_comes_with_the_course_is_the_one_its_results_file_tells_of():
     told = json.loads((ROOT / "data/results/encoder.json").read_text(encoding="utf-8"))
-    _, recipe = checkpoints.load_model(ROOT / "data/encoder.pt")
+    _, recipe = checkpoints.load_model(ROOT / "data/encoder.safetensors")
     assert json.loads(json.dumps(recipe)) == told["recipe"]
-    assert (ROOT / "data/encoder.pt").stat().st_size < 1_000_000
+    assert (ROOT / "data/encoder.safetensors").stat().st_size < 1_000_000
 
 
 def test_the_encoder_that_comes_with_the_course_beats_its_controls():

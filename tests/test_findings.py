@@ -185,6 +185,8 @@ def test_the_command_writes_every_seeds_numbers_the_intervals_the_verdict_and_a_
     assert {"command", "versions", "machine", "recipe", "contrasts"} <= result.keys()
     assert (tmp_path / "findings/histogram.png").stat().st_size > 5000
     assert "histogram" in capsys.readouterr().out
+    page = (tmp_path / "findings/README.md").read_text(encoding="utf-8").splitlines()
+    assert page[-1].startswith("| [histogram](histogram.png) |") and f"| {result['verdict']}, 2 seeds |" in page[-1]
 
 
 def test_the_matrix_of_compositions_has_single_operations_on_the_diagonal():

@@ -66,7 +66,7 @@ show_neighbours("raw pixels", bank.images.flatten(1) / 255, queries.images.flatt
 # never seen a label. **Predict**: what will its neighbours have in common?
 
 # %%
-model, recipe = checkpoints.load_model(data.DATA / "encoder.pt")
+model, recipe = checkpoints.load_model(data.DATA / "encoder.safetensors")
 bank_h, query_h = (
     evaluation.extract_features(model.encoder, bank.images),
     evaluation.extract_features(model.encoder, queries.images),

@@ -186,7 +186,7 @@ def cosine_similarities(z):
 # **Predict.** Where must it be dark red, whatever the images? Where should a good encoder make it red?
 
 # %%
-model, recipe = checkpoints.load_model(data.DATA / "encoder.pt")
+model, recipe = checkpoints.load_model(data.DATA / "encoder.safetensors")
 model.eval()
 two_views = augmentation.batch_views(recipe["view_size"], strength=0.5, area=recipe["area"])
 x_a, x_b = two_views(images, torch.Generator().manual_seed(7))

@@ -30,7 +30,7 @@ plots.course_map(here="evaluation")
 # The encoder you trained in notebook 05, if you did; otherwise a small one that comes with the course.
 
 # %%
-places = data.DATA.parent / "runs/05/checkpoint.pt", data.DATA / "encoder.pt"
+places = data.DATA.parent / "runs/05/checkpoint.pt", data.DATA / "encoder.safetensors"
 path = next(place for place in places if place.is_file())
 model, recipe = checkpoints.load_model(path)
 device = machine.best_device()

@@ -113,7 +113,7 @@ def prepare(place: Path) -> None:
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(ROOT / "helpers", copy / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
     (copy / "data").mkdir()
-    shutil.copy(ROOT / "data" / "encoder.pt", copy / "data")
+    shutil.copy(ROOT / "data" / "encoder.safetensors", copy / "data")
     shutil.copytree(ROOT / "data" / "results", copy / "data" / "results")
     for path in [copy, *copy.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
