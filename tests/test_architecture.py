@@ -36,7 +36,6 @@ MAY_IMPORT = {  # module: the helpers it may import
         "evaluation",
         "machine",
         "clinic",
-        "optimizers",
     },  # fmt: skip
     "board": {"data"},
     "findings": {
