@@ -28,7 +28,7 @@ from helpers.clinic import CAUSES, clinic, clinic_curves  # noqa: F401  the four
 from helpers.distributed import nt_xent  # losses.nt_xent, for one process or several
 from helpers.machine import best_device, cap_threads, fast
 from helpers.optimizers import optimizer_for
-from helpers.projection_head import ProjectionHead, SimCLR
+from helpers.projection_head import SimCLR, head_for
 
 TwoViews = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
 Monitor = Callable[[nn.Module], dict[str, float]]
@@ -53,6 +53,7 @@ class Recipe:
     fused: bool = False  # views by augmentation.fast_view: the colour distortion as one matrix an image
     area: tuple[float, float] = (0.5, 1.0)  # share of the image a crop covers; the paper's 0.08 can miss a small object
     hidden_dim: int = 512  # width of the projection head
+    head_norm: bool = False  # batch normalisation in the head, as in SimCLR's own code
     out_dim: int = 128  # numbers in z, as in the paper
     seed: int = 0  # of the weights, the order of the images and the views
 
@@ -248,8 +249,8 @@ def epochs_done(checkpoint: str | Path) -> int:
 def recipe_for(name: str, side: int, **settings) -> Recipe:
     """A recipe for a data set, by its name and the side of its images in pixels; settings are fields of Recipe.
 
-    Photographs get half the colour strength, smaller crops, a lower temperature, larger batches, Muon, and views made
-    the fast way: chosen on CIFAR-10, by k-NN on training pictures held back. Up to 64 pixels a side they get the
+    Photographs get half the colour strength, smaller crops, a lower temperature, larger batches, Muon, a batch
+    normalisation in the head, and views made the fast way: chosen on CIFAR-10, by k-NN on training pictures held back. Up to 64 pixels a side they get the
     small-image stem. The smallest encoder then trains on views of three quarters of the side: in equal time it sees
     nearly twice as many, and things in a crop look larger than in the whole picture it meets later (Touvron et al. 2019).
     """
@@ -261,7 +262,7 @@ def recipe_for(name: str, side: int, **settings) -> Recipe:
     if small and settings.get("arch", Recipe.arch) == "resnet8":
         fitted["view_size"] = 3 * side // 4
     views = {"strength": 0.5, "area": (0.2, 1.0), "fused": True}
-    learning = {"optimizer": "muon", "base_lr": 2e-3, "batch_size": 256, "temperature": 0.1}
+    learning = {"optimizer": "muon", "base_lr": 2e-3, "batch_size": 256, "temperature": 0.1, "head_norm": True}
     return Recipe(**(fitted | views | learning | settings))
 
 
@@ -270,7 +271,7 @@ def build_model(recipe: Recipe) -> SimCLR:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         body, feature_dim = encoder.build_encoder(recipe.arch, recipe.small_images)
-        return SimCLR(body, ProjectionHead(feature_dim, recipe.hidden_dim, recipe.out_dim))
+        return SimCLR(body, head_for(feature_dim, recipe.hidden_dim, recipe.out_dim, recipe.head_norm))
 
 
 def views_of(recipe: Recipe) -> TwoViews:

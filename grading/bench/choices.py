@@ -39,6 +39,7 @@ CHOICES = {  # what is put in the place of a choice; {} is the recipe itself
     "views of 32 pixels": {"view_size": 32},
     "views of 16 pixels": {"view_size": 16},
     "large-image stem": {"small_images": False},
+    "no norm in the head": {"head_norm": False},
     "wider head": {"hidden_dim": 2048},
 }
 

@@ -381,7 +381,10 @@ try:
 except Exception as problem:
     my.stand_in("build_encoder", f"yours does not build {recipe.arch}: {problem}")
     f, feature_dim = my.build_encoder(recipe.arch, recipe.small_images)
-model = my.SimCLR(f, my.ProjectionHead(feature_dim, recipe.hidden_dim, recipe.out_dim)).to(machine.best_device())
+g = my.ProjectionHead(feature_dim, recipe.hidden_dim, recipe.out_dim)
+if recipe.head_norm:  # the recipe for photographs
+    g = training.head_for(feature_dim, recipe.hidden_dim, recipe.out_dim, norm=True)
+model = my.SimCLR(f, g).to(machine.best_device())
 print(f"{recipe.arch}: {sum(weight.numel() for weight in model.parameters()):,} weights; h has {feature_dim} numbers")
 
 # %% [markdown]
