@@ -50,7 +50,7 @@ class Recipe:
     temperature: float = 0.2  # of NT-Xent; between the paper's best, 0.1 and 0.5 (table 5)
     strength: float = 1.0  # of the colour distortion; the paper uses 1 on ImageNet and 0.5 on CIFAR-10
     blur: bool = False  # the paper leaves blur out on small images (appendix B.9)
-    fused: bool = False  # views by augmentation.fast_view: the colour distortion as one matrix an image
+    fused: bool = False  # views by augmentation.fast_view: sooner made, but see data/results/choices_cifar10.json
     area: tuple[float, float] = (0.5, 1.0)  # share of the image a crop covers; the paper's 0.08 can miss a small object
     hidden_dim: int = 512  # width of the projection head
     head_norm: bool = False  # batch normalisation in the head, as in SimCLR's own code
@@ -249,21 +249,18 @@ def epochs_done(checkpoint: str | Path) -> int:
 def recipe_for(name: str, side: int, **settings) -> Recipe:
     """A recipe for a data set, by its name and the side of its images in pixels; settings are fields of Recipe.
 
-    Photographs get half the colour strength, smaller crops, a lower temperature, larger batches, Muon, a batch
-    normalisation in the head, and views made the fast way: chosen on CIFAR-10, by k-NN on training pictures held back. Up to 64 pixels a side they get the
-    small-image stem. The smallest encoder then trains on views of three quarters of the side: in equal time it sees
-    nearly twice as many, and things in a crop look larger than in the whole picture it meets later (Touvron et al. 2019).
+    Photographs get half the colour strength, smaller crops, a lower temperature, larger batches, Muon and a batch
+    normalisation in the head: chosen on CIFAR-10, by k-NN on training pictures held back. Up to 64 pixels a side they
+    get the small-image stem. The smallest encoder then trains on views of three quarters of the side: in equal time it
+    sees nearly twice as many, and things in a crop look larger than in the whole picture it meets later (Touvron et al.
+    2019). On the built-in pictures only the larger encoders get the small-image stem.
     """
+    smallest, small = settings.get("arch", Recipe.arch) == "resnet8", side <= 64
     if name == "shapes":
-        small = settings.get("arch", Recipe.arch) != "resnet8" and side <= 64
-        return Recipe(**({"view_size": side, "small_images": small} | settings))
-    small = side <= 64
-    fitted = {"small_images": small, "view_size": side}
-    if small and settings.get("arch", Recipe.arch) == "resnet8":
-        fitted["view_size"] = 3 * side // 4
-    views = {"strength": 0.5, "area": (0.2, 1.0), "fused": True}
+        return Recipe(**({"view_size": side, "small_images": small and not smallest} | settings))
+    views = {"view_size": 3 * side // 4 if small and smallest else side, "strength": 0.5, "area": (0.2, 1.0)}
     learning = {"optimizer": "muon", "base_lr": 2e-3, "batch_size": 256, "temperature": 0.1, "head_norm": True}
-    return Recipe(**(fitted | views | learning | settings))
+    return Recipe(**({"small_images": small} | views | learning | settings))
 
 
 def build_model(recipe: Recipe) -> SimCLR:

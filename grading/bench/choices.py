@@ -28,7 +28,7 @@ from helpers.machine import usable_cores
 EPOCHS, HELD_BACK, BANK = 1.25, 5_000, 20_000
 CHOICES = {  # what is put in the place of a choice; {} is the recipe itself
     "the recipe": {},
-    "exact views": {"fused": False},
+    "fused views": {"fused": True},
     "AdamW": {"optimizer": "adamw"},
     "temperature 0.2": {"temperature": 0.2},
     "temperature 0.07": {"temperature": 0.07},
