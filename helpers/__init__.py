@@ -11,6 +11,7 @@
     projection_head  g, and SimCLR = f then g
     losses           NT-Xent and its supervised sister
     distributed      one run on several devices
+    optimizers       LARS and Muon beside AdamW
     checkpoints      written whole or not at all
     evaluation       what is h worth?            python -m helpers.evaluation CHECKPOINT
     training         the loop                    python -m helpers.training --data shapes --epochs 10 --out runs/first

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.encoder import build_encoder
-from helpers.projection_head import ProjectionHead, SimCLR
+from helpers.projection_head import SimCLR, head_for
 
 FORMAT = "two views, checkpoint 1"
 
@@ -135,7 +135,8 @@ def load_model(path: str | Path) -> tuple[SimCLR, dict]:
         raise ValueError(f"{path} holds {', '.join(sorted(state)) or 'nothing'}; a model needs 'model' and 'recipe'.")
     recipe = state["recipe"]
     encoder, feature_dim = build_encoder(recipe["arch"], recipe["small_images"])
-    model = SimCLR(encoder, ProjectionHead(feature_dim, recipe["hidden_dim"], recipe["out_dim"]))
+    norm = recipe.get("head_norm", False)  # older files say nothing of it
+    model = SimCLR(encoder, head_for(feature_dim, recipe["hidden_dim"], recipe["out_dim"], norm))
     try:
         load_weights(model, state["model"])
     except ValueError as problem:

@@ -50,6 +50,13 @@ def projection_mlp(in_dim: int, widths: Sequence[int], bias: bool = True, norm: 
     return nn.Sequential(*layers)
 
 
+def head_for(in_dim: int, hidden_dim: int, out_dim: int, norm: bool) -> nn.Module:
+    """The head g of a recipe: ProjectionHead, or with norm the same with a batch normalisation before its ReLU."""
+    if norm:
+        return projection_mlp(in_dim, [hidden_dim, out_dim], norm=True)
+    return ProjectionHead(in_dim, hidden_dim, out_dim)
+
+
 class SimCLR(nn.Module):
     """The model SimCLR trains: encoder f, then projection head g.
 

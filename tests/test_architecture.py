@@ -1,6 +1,8 @@
 """How the code is laid out: imports point one way, modules stay small, settings are frozen."""
 
 import ast
+import importlib
+import json
 import re
 from pathlib import Path
 
@@ -114,3 +116,51 @@ def test_no_helpers_module_seeds_or_prints_when_imported():
                 ast.unparse(node.value.func) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else ""
             )
             assert "seed" not in called and called != "print", path.name
+
+
+# The table of features ------------------------------------------------------------------------------------------------
+
+FEATURES = ROOT / "grading" / "docs" / "features.md"
+ROWS = [line.strip("| ").split(" | ") for line in FEATURES.read_text(encoding="utf-8").splitlines() if " | " in line]
+ROWS = [row for row in ROWS if row[0] != "feature"]
+
+
+def named_in(row: list[str]) -> list[str]:
+    """What a row names in code, as helpers.module.attribute without the helpers."""
+    return re.findall(r"`([\w.]+)`", row[1])
+
+
+def test_every_row_of_the_features_has_its_place_its_pages_and_its_tests():
+    assert len(ROWS) > 30
+    for row in ROWS:
+        assert len(row) == 3 and re.match(r"`|\[", row[1]) and "](" in row[1] and "::test_" in row[2], row[0]
+
+
+def test_everything_the_features_name_in_helpers_exists():
+    for row in ROWS:
+        for name in named_in(row):
+            module, *attributes = name.split(".")
+            found = importlib.import_module(f"helpers.{module}")
+            for attribute in attributes:
+                assert hasattr(found, attribute), f"{row[0]}: {name}"
+                found = getattr(found, attribute)
+
+
+def test_every_test_the_features_name_exists():
+    for row in ROWS:
+        named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", row[2])
+        assert len(named) == row[2].count("`") // 2, row[0]
+        for file, test in named:
+            tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+            assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{file}::{test}"
+
+
+def test_every_page_the_features_name_mentions_what_the_row_is_about():
+    for row in ROWS:
+        words = re.findall(r"\*\*(.+?)\*\*", row[0]) or [name.split(".")[-1] for name in named_in(row)]
+        for target in re.findall(r"\]\(([^)]+)\)", row[1].split("; ")[1]):
+            page = (FEATURES.parent / target).read_text(encoding="utf-8")
+            if target.endswith(".ipynb"):
+                page = "".join(text for cell in json.loads(page)["cells"] for text in (*cell["source"], "\n"))
+            page = " ".join(page.split()).lower()
+            assert any(re.search(rf"\b{re.escape(word.lower())}\b", page) for word in words), f"{row[0]}: {target}"

@@ -315,6 +315,14 @@ def test_each_image_makes_a_batch_of_a_callable_for_one_image():
     assert x_a.shape == x_b.shape == (6, 3, 12, 12) and not torch.equal(x_a, x_b) and torch.equal(x_a, again)
 
 
+def test_the_two_views_of_an_image_may_come_from_different_pipelines():
+    images = (255 * random_images(5, 8, 8)).byte()
+    left, right = augmentation.TwoViews(lambda x: x.flip(-1)), augmentation.TwoViews(lambda x: 1 - x)
+    x_a, x_b = augmentation.each_image(lambda image: (left(image)[0], right(image)[1]))(images, seeded())
+    torch.testing.assert_close(x_a, torch.from_numpy(images.numpy()[..., ::-1].copy()) / 255)
+    torch.testing.assert_close(x_b, 1 - images / 255)
+
+
 def test_each_image_gives_the_global_random_state_back():
     torch.manual_seed(24)
     before = torch.get_rng_state()

@@ -117,7 +117,7 @@ def test_every_choice_taken_back_is_a_change_of_the_recipe():
 
 
 def test_the_difference_of_a_choice_is_taken_seed_by_seed():
-    knn = {"the recipe": (0.5, 0.6), "AdamW": (0.4, 0.52), "exact views": (0.5,)}
+    knn = {"the recipe": (0.5, 0.6), "AdamW": (0.4, 0.52), "fused views": (0.5,)}
     rows = [
         {"choice": name, "seed": seed, "epochs": 1.0, "knn": value, "core_seconds": 2.0}
         for name, values in knn.items()
@@ -127,7 +127,7 @@ def test_the_difference_of_a_choice_is_taken_seed_by_seed():
     assert found["AdamW"]["difference"] == pytest.approx(-0.09)
     low, high = scipy.stats.ttest_1samp([-0.1, -0.08], 0).confidence_interval()
     assert (found["AdamW"]["low"], found["AdamW"]["high"]) == pytest.approx((low, high))
-    assert found["exact views"]["low"] is None and found["the recipe"]["difference"] == 0
+    assert found["fused views"]["low"] is None and found["the recipe"]["difference"] == 0
 
 
 def test_choices_are_measured_on_training_pictures_and_written_down_once(tmp_path, monkeypatch, capsys):
@@ -136,9 +136,9 @@ def test_choices_are_measured_on_training_pictures_and_written_down_once(tmp_pat
     for number in range(400):
         (folder := tmp_path / f"pictures/{number % 3}").mkdir(parents=True, exist_ok=True)
         Image.fromarray(images[number].permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
-    words = ["--data", f"folder:{tmp_path / 'pictures'}", "--only", "exact views", "--epochs", "1"]
+    words = ["--data", f"folder:{tmp_path / 'pictures'}", "--only", "fused views", "--epochs", "1"]
     assert choices.main(words) == choices.main(words) == 0
     result = json.loads((tmp_path / "choices_cifar10.json").read_text(encoding="utf-8"))
-    assert [run["choice"] for run in result["runs"]] == ["the recipe", "exact views"]
+    assert [run["choice"] for run in result["runs"]] == ["the recipe", "fused views"]
     assert all(0 <= run["knn"] <= 1 and run["core_seconds"] > 0 for run in result["runs"])
-    assert "exact views" in capsys.readouterr().out
+    assert "fused views" in capsys.readouterr().out

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import safetensors.torch
@@ -126,6 +126,14 @@ def test_a_model_is_built_again_from_its_checkpoint(tmp_path, model):
     assert same(loaded.state_dict(), model.state_dict())
     assert recipe == asdict(RECIPE)
     assert not loaded.training
+
+
+def test_a_model_with_a_norm_in_its_head_is_built_again(tmp_path):
+    recipe = replace(RECIPE, head_norm=True)
+    model = training.build_model(recipe)
+    assert any(isinstance(layer, nn.BatchNorm1d) for layer in model.head)
+    checkpoints.save_checkpoint(tmp_path / "a.pt", {"model": model.state_dict(), "recipe": asdict(recipe)})
+    assert same(checkpoints.load_model(tmp_path / "a.pt")[0].state_dict(), model.state_dict())
 
 
 def test_weights_of_your_own_parts_fit_whatever_their_layers_are_called(tmp_path, model):

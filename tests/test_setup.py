@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", *sorted((ROOT / "grading" / "docs").glob("*.md"))]
@@ -46,6 +48,24 @@ def test_links_inside_the_repository_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+def test_conda_installs_what_pip_does():
+    pip = {}
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        if line[0].isalpha():
+            asked = Requirement(line.split("#")[0].strip())
+            pip[asked.name] = asked.specifier
+    for_tests_and_style = {"ruff", "playwright", "axe-playwright-python"}
+    conda = {}
+    for name, versions in re.findall(
+        r"^ +- ([a-z][\w-]*)(\S*)$", (ROOT / "binder/environment.yml").read_text(), flags=re.M
+    ):
+        conda[name.replace("pytorch-cpu", "torch")] = re.sub(r"^=([^=]+)$", r"==\1.*", versions)
+    assert set(pip) - for_tests_and_style == set(conda) - {"python", "pip"}
+    for name, wanted in pip.items():
+        if name in conda and str(wanted).startswith("=="):
+            assert str(wanted).strip("=") in SpecifierSet(conda[name]), name
 
 
 def test_every_make_target_the_readme_names_exists():

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -309,6 +310,31 @@ def test_the_command_line_trains_and_writes_checkpoint_and_result(folder, tmp_pa
     again = command("--data", folder, "--epochs", 2, "--batch-size", 8, "--image-size", 16, "--out", tmp_path / "run")
     assert again.returncode == 0 and "has all its 2 epochs already" in again.stdout
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
+
+
+def test_the_command_of_a_result_makes_the_same_weights_in_another_folder(folder, tmp_path):
+    first, again = tmp_path / "first", tmp_path / "again"
+    assert (
+        command("--data", folder, "--epochs", 1.5, "--batch-size", 8, "--image-size", 16, "--out", first).returncode
+        == 0
+    )
+    words = shlex.split(json.loads((first / "result.json").read_text())["command"])
+    assert words[:3] == ["python", "-m", "helpers.training"]
+    assert command(*(word.replace(str(first), str(again)) for word in words[3:])).returncode == 0
+    assert same_weights(*(checkpoints.load_model(run / "checkpoint.pt")[0] for run in (first, again)))
+
+
+def test_photographs_of_96_pixels_get_the_large_image_stem_and_those_of_32_the_small_one():
+    large, small = (
+        training.recipe_for("stl10", 96, arch="resnet18"),
+        training.recipe_for("cifar10", 32, arch="resnet18"),
+    )
+    assert (large.small_images, large.view_size) == (False, 96)
+    assert (small.small_images, small.view_size) == (True, 32)
+    images = torch.randint(0, 256, (4, 3, 96, 96), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    model, history = pretrain(images, replace(large, epochs=1, batch_size=4))
+    assert len(history["loss"]) == 1 and math.isfinite(history["loss"][0])
+    assert model.encoder(torch.zeros(2, 3, 96, 96)).shape == (2, 512)
 
 
 @pytest.mark.parametrize(

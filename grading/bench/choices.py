@@ -28,7 +28,7 @@ from helpers.machine import usable_cores
 EPOCHS, HELD_BACK, BANK = 1.25, 5_000, 20_000
 CHOICES = {  # what is put in the place of a choice; {} is the recipe itself
     "the recipe": {},
-    "exact views": {"fused": False},
+    "fused views": {"fused": True},
     "AdamW": {"optimizer": "adamw"},
     "temperature 0.2": {"temperature": 0.2},
     "temperature 0.07": {"temperature": 0.07},
@@ -39,6 +39,7 @@ CHOICES = {  # what is put in the place of a choice; {} is the recipe itself
     "views of 32 pixels": {"view_size": 32},
     "views of 16 pixels": {"view_size": 16},
     "large-image stem": {"small_images": False},
+    "no norm in the head": {"head_norm": False},
     "wider head": {"hidden_dim": 2048},
 }
 

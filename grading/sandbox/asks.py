@@ -202,6 +202,7 @@ class TinyRecipe:
     fused: bool = False
     area: tuple[float, float] = (0.2, 1.0)
     hidden_dim: int = 12
+    head_norm: bool = False
     out_dim: int = 7
 
 

@@ -392,6 +392,42 @@ plots.show(figure, alt=f"How much of each factor a linear map reads off: {scores
 #    not have to put information in; it has to change which information dominates.
 
 # %% [markdown]
+# ## Batch-norm: no image is alone
+#
+# Behind every convolution of a ResNet stands a batch normalisation. In train mode it takes its means and spreads over
+# **all images of the batch**. **Group normalisation** (Wu & He 2018) takes them over a group of channels of one image.
+# `with_group_norm` puts it into a copy of a network and leaves the convolutions as they are.
+#
+# Below, one picture goes through one random ResNet-8 in the company of 31 others, then of 31 different ones, then of
+# these made dark. Its $h$ in the first company is the measure: how far from it is $h$ in the others?
+#
+# **Predict:** which of the six numbers are 0?
+
+# %%
+from helpers.encoder import with_group_norm
+
+torch.manual_seed(0)
+f, _ = my.build_encoder("resnet8", True)
+kinds = {"batch-norm, train": f.train(), "batch-norm, eval": copy.deepcopy(f).eval()}
+kinds["group-norm, train"] = with_group_norm(f).train()
+one, first, second = ((pictures.images[rows].float() / 255) for rows in (slice(7, 8), slice(32, 63), slice(64, 95)))
+print(f"{'change of h':18} {'other company':>14} {'dark company':>14}")
+for name, net in kinds.items():
+    with torch.no_grad():
+        h, *others = (net(torch.cat([one, company]))[0] for company in (first, second, second / 4))  # (128,) each
+    print(f"{name:18}" + "".join(f"{(other - h).norm() / h.norm():15.1%}" for other in others))
+
+# %% [markdown]
+# With batch-norm in train mode, $h$ tells something of the other images in the batch. For a classifier that is a little
+# noise. For a contrastive loss it is a **leak**: the question is which view belongs to which, and whatever the two
+# views of an image share beside the image is a hint at the answer. In one batch on one machine all views share the same
+# statistics, so they give nothing away. On several GPUs, each normalising its own share of the batch, the two views of
+# an image share theirs, and most of their negatives have others: the encoder can learn to tell the GPUs apart instead
+# of the images. The paper (section 2.2) therefore takes the statistics over all devices, and so does
+# [helpers/distributed.py](../helpers/distributed.py); other methods shuffle the images between the GPUs (MoCo) or use
+# a normalisation that looks at one image alone, as group-norm does.
+
+# %% [markdown]
 # ## Predict, then measure
 #
 # Is the small stem worth its arithmetic?
@@ -413,6 +449,7 @@ predict("stem", guess)
 #   and most of its weights with nothing to do.
 # - The small stem costs twelve to sixteen times the multiply-adds and no further parameters.
 # - Random encoders are a control that every result has to beat.
+# - In train mode batch-norm lets the images of a batch see each other; group-norm does not.
 #
 # ## Next
 #

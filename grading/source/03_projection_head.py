@@ -433,6 +433,40 @@ my.keep(linear_classifier)
 my.progress()
 
 # %% [markdown]
+# ## Heads of other shapes
+#
+# One hidden layer is a choice. `projection_mlp(in_dim, widths, bias, norm)` makes a head of any number of layers: the
+# widths are those of the layers' outputs, with a ReLU behind all but the last, and a batch-norm before every ReLU if
+# wanted. Yours is `projection_mlp(in_dim, [hidden_dim, 128])`.
+#
+# **Predict:** ResNet-50 has about 23.5 million weights and an $h$ of 2048 numbers. How many weights has the head that
+# SimCLR v2 puts on it, three layers as wide as $h$ but for the last?
+
+# %%
+from helpers.projection_head import projection_mlp
+
+heads = {
+    "identity: z is h": projection_mlp(2048, []),
+    "linear": projection_mlp(2048, [128]),
+    "this course's": projection_mlp(2048, [512, 128]),
+    "SimCLR, the paper": projection_mlp(2048, [2048, 128]),
+    "SimCLR, its code": projection_mlp(2048, [2048, 128], bias=False, norm=True),
+    "SimCLR v2": projection_mlp(2048, [2048, 2048, 128], bias=False, norm=True),
+}
+for name, head in heads.items():
+    layers = ", ".join(type(layer).__name__.removesuffix("1d") for layer in head) or "none"
+    print(f"{name:18}{sum(weight.numel() for weight in head.parameters()):>11,}  {layers}")
+
+# %% [markdown]
+# A bias in front of a batch-norm would be subtracted again with the mean; that is why the authors' code has none there.
+# (It also normalises once more behind the last layer, which is left out here.) SimCLR v2's head has more than a third
+# as many weights as its ResNet-50, and they go into the bin like all the others; only where v2 fine-tunes with few
+# labels does it keep the head's first layer.
+#
+# Which of them is worth its weights is a question for a measurement: the first of the next three sets none, linear and
+# non-linear side by side.
+
+# %% [markdown]
 # ## Predict, then measure
 #
 # Three questions about $g$ that the paper and a later one asked.

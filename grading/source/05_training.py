@@ -381,7 +381,10 @@ try:
 except Exception as problem:
     my.stand_in("build_encoder", f"yours does not build {recipe.arch}: {problem}")
     f, feature_dim = my.build_encoder(recipe.arch, recipe.small_images)
-model = my.SimCLR(f, my.ProjectionHead(feature_dim, recipe.hidden_dim, recipe.out_dim)).to(machine.best_device())
+g = my.ProjectionHead(feature_dim, recipe.hidden_dim, recipe.out_dim)
+if recipe.head_norm:  # the recipe for photographs
+    g = training.head_for(feature_dim, recipe.hidden_dim, recipe.out_dim, norm=True)
+model = my.SimCLR(f, g).to(machine.best_device())
 print(f"{recipe.arch}: {sum(weight.numel() for weight in model.parameters()):,} weights; h has {feature_dim} numbers")
 
 # %% [markdown]
@@ -488,6 +491,21 @@ plots.show(figure, alt=alt + (f", untrained {untrained:.1%}, last {last:.1%}." i
 # of $z$ goes to zero, and so does uniformity (04 and 06 say what that is).
 
 # %% [markdown]
+# **Fewer classes.** Training never saw a label, so nobody has to decide beforehand which classes there are.
+# `load_images(..., classes=...)` keeps some of them, by name. **Predict**: the encoder stays as it is, and only images of
+# four classes ask and are asked. How much of the k-NN accuracy that you gain is a gift, because guessing got easier?
+
+# %%
+few = tuple(labelled.classes[:4])
+if monitor and len(labelled.classes) > 4:
+    some = data.load_images(course.data_name(), "train", classes=few)
+    for name, images in ((f"{len(labelled.classes)} classes", labelled), (", ".join(few), some)):
+        knn = training.knn_monitor(images, **sizes)(model)["knn"]
+        print(f"{name}: guessing {1 / len(images.classes):.0%}, this encoder {knn:.1%}")
+else:
+    print("These images have no labels, or fewer than five classes already.")
+
+# %% [markdown]
 # **The same run in TensorBoard**, for who prefers it: the curves, and $h$ of 500 pictures in its *Projector* tab, each with its
 # thumbnail and label, at the moments of training that were kept. Set `TENSORBOARD = True`, run the cell, and give the
 # printed line to a terminal in the course's folder; it needs no internet.
@@ -509,6 +527,19 @@ if TENSORBOARD:
 #
 #     python -m helpers.training --data shapes --epochs 10 --out runs/first
 #     python -m helpers.evaluation runs/first/checkpoint.pt
+#
+# The folder is the experiment's name. Its `result.json` holds every setting, the seed, the versions, each step's loss, and
+# the command: given again with another `--out`, it makes the same weights on the same machine.
+#
+# **Larger photographs.** STL-10 has 100,000 pictures without labels, 96 × 96, and 13,000 with. Fetch it once (2.6 GB:
+# `python -m helpers.data stl10`), then `COURSE_DATA=stl10 make lab` runs this notebook on it, best with a GPU. In code,
+# with four of its ten classes to watch:
+#
+# ```python
+# pictures = data.load_images("stl10", "pretrain")  # (100000, 3, 96, 96) uint8, no labels
+# labelled = data.load_images("stl10", "train", classes=("cat", "dog", "deer", "horse"))
+# recipe = training.recipe_for("stl10", 96, arch="resnet18")  # ImageNet stem, views of 96 × 96
+# ```
 
 # %% [markdown]
 # ## The clinic
@@ -604,6 +635,35 @@ my.progress()
 # %% [markdown]
 # How would a program do it? `training.clinic` is the reference answer: the same reasoning, written as rules. Read it after
 # your own attempt.
+
+# %% [markdown]
+# ## Three optimizers
+#
+# `recipe.optimizer` has three names. **AdamW** gives every single weight a step size of its own. **Muon** (Jordan et al.
+# 2024) makes the step of every matrix orthogonal, so that no direction is favoured. **LARS** (You et al. 2017) is
+# the paper's: momentum, and every layer moves in proportion to the length of its weights.
+#
+# Below, the same network takes the same 40 steps on the same batches with each, at a rate that suits it: for LARS it
+# is the paper's rule for smaller batches, $0.075\sqrt{N}$. **Predict**: which loss falls fastest, which slowest?
+
+# %%
+N, steps = (32, 4) if course.quick() else (128, 40)
+some = data.load_images("shapes", "train").images[: N * steps]  # one epoch of so many steps
+curves, rates = {}, {"adamw": 3e-3, "muon": 2e-3, "lars": 0.075 * math.sqrt(N)}
+for name, rate in rates.items():
+    short = training.Recipe(optimizer=name, base_lr=rate, epochs=1, batch_size=N)
+    curves[name] = training.pretrain(training.build_model(short), some, training.views_of(short), short)["loss"]
+last = ", ".join(f"{name} {sum(values[-10:]) / len(values[-10:]):.2f}" for name, values in curves.items())
+alt = f"Loss over {steps} steps with three optimizers, chance {my.chance_loss(N):.2f}. Mean of the last ten: {last}."
+plots.show(plots.loss_curves(curves, my.chance_loss(N)), alt=alt)
+print(f"Mean of the last ten: {last}")
+
+# %% [markdown]
+# So few steps, with one seed, decide nothing about LARS. It is there for batches of thousands, whose rate has to be
+# large, for an epoch then has few steps. One large rate for all layers drives those apart whose gradients are long
+# beside their weights; measuring each layer's step by its own length prevents that. A batch of 128 has no such
+# trouble to cure, and the paper's runs have thousands of times as many steps. Nor is the lowest loss the best $h$: for
+# that there is the k-NN monitor. [helpers/optimizers.py](../helpers/optimizers.py) has LARS and Muon, to read.
 
 # %% [markdown]
 # ## Predict, then measure

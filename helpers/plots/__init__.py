@@ -19,4 +19,12 @@ from helpers.plots.losses import (
     temperature_rows,
 )
 from helpers.plots.projection_head import head_along_a_line, statistics_before_after
-from helpers.plots.training import CLINIC_ROWS, clinic, clinic_in_words, loss_curve, schedule, training_curves
+from helpers.plots.training import (
+    CLINIC_ROWS,
+    clinic,
+    clinic_in_words,
+    loss_curve,
+    loss_curves,
+    schedule,
+    training_curves,
+)

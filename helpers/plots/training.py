@@ -25,6 +25,22 @@ def loss_curve(values: list[float], chance_loss: float) -> Figure:
     return figure
 
 
+def loss_curves(curves: dict[str, list[float]], chance_loss: float) -> Figure:
+    """Several losses of one kind, step by step, with their chance line.
+
+    Args:
+        curves: {name: a loss a step}.
+    """
+    figure, ax = plt.subplots(figsize=(5.6, 2.8))
+    for (name, values), style in zip(curves.items(), ["-", "--", "-.", ":"]):
+        ax.plot(range(1, len(values) + 1), values, linestyle=style, label=name)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    chance_line(ax, chance_loss, f"chance, {chance_loss:.2f}")
+    ax.set_xlabel("step"), ax.set_ylabel("NT-Xent")
+    ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
 def chance_line(ax, level: float, name: str) -> None:
     """A dashed line across, with its name at its right end."""
     ax.axhline(level, color="#5b5b5b", linestyle="--", linewidth=1)
