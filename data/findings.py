@@ -24,7 +24,7 @@ from helpers.findings import FINDINGS, Lab, judged, verdict
 from helpers.machine import usable_cores
 from helpers.training import recipe_for
 
-EPOCHS = 4  # of every run
+EPOCHS = 8  # of every run; after 4 the encoders are half trained and differ more by seed than by condition
 BANK, QUERIES = 12_000, 4_000  # pictures of train and of test
 
 
