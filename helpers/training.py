@@ -11,6 +11,7 @@ import json
 import math
 import platform
 import shlex
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -361,12 +362,13 @@ def epochs_in(
     if keep is not None and keep.exists():
         return float(keep.read_text())
     check_sizes(images, recipe)
+    started = time.perf_counter()
     trial, generator = copy.deepcopy(model), torch.Generator().manual_seed(recipe.seed)
     device = next(trial.parameters()).device
     optimizer = optimizer_for(trial, replace(recipe, base_lr=1e-6))
     times = []
     with fast(trial):
-        for _ in range(7):
+        for _ in range(10):
             start = time.perf_counter()
             rows = torch.randperm(len(images), generator=generator)[: recipe.batch_size]
             x_a, x_b = two_views(images[rows.to(images.device)].to(device), generator)
@@ -376,8 +378,9 @@ def epochs_in(
         if monitor:
             monitor(trial)
     steps = len(images) // recipe.batch_size
-    per_epoch = time.perf_counter() - start + steps * min(times[1:])  # what disturbs some steps does not count
-    epochs = distributed.agreed(max(1, int(seconds / per_epoch * steps)) / steps)
+    per_epoch = time.perf_counter() - start + steps * statistics.median(times[1:])  # whatever disturbed some of them
+    left = seconds - (time.perf_counter() - started)
+    epochs = distributed.agreed(max(1, int(left / per_epoch * steps)) / steps)
     if keep is not None:
         keep.parent.mkdir(parents=True, exist_ok=True)
         keep.write_text(f"{epochs}\n")
