@@ -37,6 +37,17 @@ def write_result(name: str, command: str, seed: int | list[int], numbers: dict) 
     return path
 
 
+def earlier_runs(path: Path, recipe: dict) -> list[dict]:
+    """The runs that a results file holds, to go on from; none where it was made with another recipe."""
+    if not path.exists():
+        return []
+    result = json.loads(path.read_text(encoding="utf-8"))
+    if result["recipe"] != json.loads(json.dumps(recipe)):
+        print(f"{path.name} was made with another recipe: all of it is measured anew.", file=sys.stderr)
+        return []
+    return result["runs"]
+
+
 def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

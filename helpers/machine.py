@@ -1,5 +1,6 @@
 """What this machine offers a training run: its cores, a GPU, arithmetic in bfloat16. No network is trained here."""
 
+import ctypes
 import math
 import os
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ def fast(model: nn.Module) -> Iterator[None]:
 
     Weights, h, z and the loss stay float32: only convolutions and linear layers inside the model are rounded.
     """
+    keep_memory()
     device, before = next(model.parameters()).device, vars(model).get("forward")
     half = has_bfloat16(device)
 
@@ -33,6 +35,20 @@ def fast(model: nn.Module) -> Iterator[None]:
         del model.forward
         if before is not None:  # fast within fast
             model.forward = before
+
+
+def keep_memory() -> bool:
+    """Let this process keep the memory that tensors give back, for the next step's; whether that could be arranged.
+
+    GNU's C library returns large blocks to the system, which clears every page anew when the next step asks for them.
+    Blocks of more than 32 MB go back all the same. Other C libraries, and GPUs, have rules of their own.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # not GNU's
+        return False
+    map_threshold, trim_threshold = -3, -1  # malloc.h
+    return bool(mallopt(map_threshold, 32 << 20) and mallopt(trim_threshold, (1 << 31) - 1))
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -93,6 +93,15 @@ def test_a_series_goes_on_from_what_the_file_has(tmp_path, monkeypatch, capsys):
     assert result["knn/3min/each"] == [0.5, 0.5] and (tmp_path / "learn_cifar10.svg").exists()
 
 
+def test_runs_of_another_recipe_are_not_gone_on_from(tmp_path, capsys):
+    path = tmp_path / "a.json"
+    assert record.earlier_runs(path, {"area": (0.2, 1.0)}) == []
+    path.write_text(json.dumps({"recipe": {"area": [0.2, 1.0]}, "runs": [{"knn": 0.5}]}), encoding="utf-8")
+    assert record.earlier_runs(path, {"area": (0.2, 1.0)}) == [{"knn": 0.5}]
+    assert record.earlier_runs(path, {"area": (0.3, 1.0)}) == []
+    assert "another recipe" in capsys.readouterr().err
+
+
 def test_a_row_of_raw_pixels_is_their_knn_accuracy():
     images = load_images("shapes", "train")
     train, test = images.subset(torch.arange(60)), images.subset(torch.arange(60, 90))

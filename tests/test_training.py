@@ -249,6 +249,23 @@ def test_more_time_means_more_epochs_and_no_time_means_one_step(images):
 # machine
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="counts Linux's page faults")
+def test_memory_that_is_kept_is_not_asked_of_the_system_again():
+    code = (
+        "import resource, torch; from helpers.machine import keep_memory\n"
+        "if not keep_memory(): raise SystemExit(77)\n"
+        "for _ in range(3): torch.ones(7_000_000)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(10): torch.ones(7_000_000)\n"  # 28 MB, 7,000 pages each
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if run.returncode == 77:
+        pytest.skip("not GNU's C library")
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) < 1000
+
+
 def test_fast_gives_float32_near_the_slow_result_and_ends_clean(images):
     model = training.build_model(RECIPE).eval()
     x = images.float() / 255

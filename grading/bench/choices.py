@@ -8,7 +8,6 @@ is not run again.
 """
 
 import argparse
-import json
 import math
 import multiprocessing
 import statistics
@@ -54,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     chosen = parser.parse_args(arguments)
     path = record.RESULTS / "choices_cifar10.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+    rows = record.earlier_runs(path, asdict(recipe("the recipe", 0, EPOCHS)))
     done = {(row["choice"], row["seed"], row["epochs"]) for row in rows}
     names = ["the recipe", *(name for name in chosen.only if name != "the recipe")]
     jobs = [(name, seed, chosen.epochs) for seed in chosen.seeds for name in names]

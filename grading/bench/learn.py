@@ -9,7 +9,6 @@ file already is not run again, so a series that was stopped goes on.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -38,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     threads = cap_threads()
     train, test = (load_images(chosen.data, split) for split in ("train", "test"))
     path = record.RESULTS / "learn_cifar10.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+    rows = record.earlier_runs(path, asdict(ours(0)))
     for name, minutes, seed in jobs(chosen.minutes, chosen.seeds, chosen.only):
         done = {row["minutes"] for row in rows if (row["job"], row["seed"]) == (name, seed)}
         left = [length for length in minutes if length not in done]
