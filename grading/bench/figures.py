@@ -5,6 +5,7 @@ import statistics
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from helpers import plots  # noqa: F401  sets the style of all figures of the course
 
@@ -54,7 +55,7 @@ def learning(rows: list[dict]) -> Figure:
     ax.set_xscale("log")
     ax.set_xticks(times, [f"{time:g}" for time in times])
     ax.minorticks_off()
-    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    ax.yaxis.set_major_formatter(PercentFormatter(1))  # as many digits as the axis needs
     ax.set(xlabel="minutes of training on two cores", ylabel="k-NN accuracy on CIFAR-10's test pictures")
     ax.legend(frameon=False, loc="upper left", fontsize=8)
     ax.grid(alpha=0.3)
