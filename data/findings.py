@@ -1,9 +1,9 @@
 """The findings of contrastive learning on the built-in pictures: `python -m data.findings NAME ...`, from the root.
 
 Every seed is a run of all conditions; seeds run side by side, one thread each. Writes data/results/findings/NAME.json:
-every number of every seed, the contrasts with their 95 % intervals, and the verdict; and NAME.png beside it. Without a
-name the results that are there are put into one table, data/results/findings/README.md. `--data cifar10` or `--data folder:PATH` asks the same of
-photographs, with the recipe for them, and writes NAME-cifar10.json.
+every number of every seed, the contrasts with their 95 % intervals, and the verdict; and NAME.png beside it. All results
+that are there stand in one table, data/results/findings/README.md; without a name nothing else is done. `--data cifar10`
+or `--data folder:PATH` asks the same of photographs, with the recipe for them, and writes NAME-cifar10.json.
 """
 
 import argparse
@@ -65,8 +65,9 @@ def measure(name: str, seeds: list[int], data: str) -> None:
     }  # fmt: skip
     path = f"findings/{name}{f'-{place}' if place else ''}"
     command = f"python -m data.findings {name} --seeds {' '.join(map(str, seeds))}"
-    where = f" --data {data.split(':')[0]}:.../{place}" if ":" in data else f" --data {data}" if place else ""
-    write_result(path, command + where, seeds, numbers)
+    if place:  # the name of a folder, without where it lies on this machine
+        command += f" --data {'folder:' if data.startswith('folder:') else ''}{place}"
+    write_result(path, command, seeds, numbers)
     figure = plots.composition_matrix(rows) if name == "composition" else plots.finding(rows, name)
     figure.savefig(RESULTS / f"{path}.png", dpi=110, metadata={"Software": None})
 

@@ -15,7 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -167,8 +167,8 @@ def pretrain(
 
 
 def steps_of(recipe: Recipe, images: int) -> int:
-    """How many steps a run on so many images has; an incomplete last batch of an epoch is dropped."""
-    return max(1, round(recipe.epochs * (images // recipe.batch_size)))
+    """How many steps a run on so many images has, at least one of each epoch; an incomplete last batch is dropped."""
+    return max(1, math.ceil(recipe.epochs * (images // recipe.batch_size) - 1e-6))
 
 
 def check_sizes(images: Tensor, recipe: Recipe) -> None:
@@ -238,8 +238,8 @@ def how_to_go_on(checkpoint: str | Path | None, recipe: Recipe) -> str:
 
 
 def history_so_far(checkpoint: str | Path) -> dict | None:
-    """The history that a run's checkpoint keeps; None where there is none yet."""
-    return checkpoints.load_checkpoint(checkpoint)["history"] if Path(checkpoint).exists() else None
+    """The history that a run's checkpoint keeps; None where there is none yet, or a model alone."""
+    return checkpoints.load_checkpoint(checkpoint).get("history") if Path(checkpoint).exists() else None
 
 
 def epochs_done(checkpoint: str | Path) -> int:
@@ -251,9 +251,9 @@ def recipe_for(name: str, side: int, **settings) -> Recipe:
     """A recipe for a data set, by its name and the side of its images in pixels; settings are fields of Recipe.
 
     Photographs get half the colour strength, smaller crops, a lower temperature, larger batches, Muon and a batch
-    normalisation in the head: chosen on CIFAR-10, by k-NN on training pictures held back. Up to 64 pixels a side they
-    get the small-image stem. The smallest encoder then trains on views of three quarters of the side: in equal time it
-    sees nearly twice as many, and things in a crop look larger than in the whole picture it meets later (Touvron et al.
+    normalisation in the head; `make choices` takes them back one by one. Up to 64 pixels a side they get the
+    small-image stem. The smallest encoder then trains on views of three quarters of the side: in equal time it sees
+    nearly twice as many, and things in a crop look larger than in the whole picture it meets later (Touvron et al.
     2019). On the built-in pictures only the larger encoders get the small-image stem.
     """
     smallest, small = settings.get("arch", Recipe.arch) == "resnet8", side <= 64
@@ -330,9 +330,8 @@ def keep_moments(folder: Path, model: nn.Module, recipe: Recipe, done: int, moni
     state = {"epoch": done}
 
     def keep(model: nn.Module) -> None:
-        weights = {n: value.half() if value.is_floating_point() else value for n, value in model.state_dict().items()}
         path = folder / f"epoch-{state['epoch']:03d}.pt"
-        checkpoints.save_checkpoint(path, {"model": weights, "recipe": asdict(recipe)})
+        checkpoints.save_checkpoint(path, {"model": checkpoints.halved(model), "recipe": asdict(recipe)})
 
     def watched(model: nn.Module) -> dict[str, float]:
         state["epoch"] += 1
@@ -460,16 +459,15 @@ def with_progress_bar(model, images, two_views, recipe, monitor, checkpoint) -> 
         latest.update(monitor(model))
         return dict(latest)
 
-    with ExitStack() as shown:
-        bar = None  # until the first step: what cannot begin has no progress to show
+    steps, hidden = steps_of(recipe, len(images)), distributed.rank() > 0
+    with tqdm(total=steps, unit="step", delay=1e-6, mininterval=0, disable=hidden) as bar:  # seen after the first step
 
         def on_step(step: int, total_steps: int, loss: float) -> None:
-            nonlocal bar
-            if bar is None:
-                empty = tqdm(total=total_steps, initial=step, unit="step", disable=distributed.rank() > 0)
-                bar = shown.enter_context(empty)
+            if bar.n == 0:
+                bar.initial = bar.n = step  # of a run that goes on
             bar.set_postfix({"loss": loss, **latest}, refresh=False)
             bar.update(step + 1 - bar.n)
+            bar.mininterval = 0.1  # second
 
         return pretrain(model, images, two_views, recipe, watched if monitor else None, checkpoint, on_step)
 

@@ -81,6 +81,11 @@ def test_a_run_records_every_step_and_every_epoch(images):
     assert told == [(step, 9, loss) for step, loss in enumerate(history["loss"])]
 
 
+def test_every_epoch_of_a_run_has_a_step_however_short_the_last_one_is(images):
+    _, history = pretrain(images, replace(RECIPE, epochs=2.001))
+    assert [len(history[name]) for name in ("loss", "epochs")] == [7, 3]
+
+
 def test_a_run_learns_to_tell_its_images_apart():
     images, _, _ = shapes.render(32, seed=1)
     _, history = pretrain(images, replace(RECIPE, epochs=12, strength=0.0))
@@ -375,6 +380,13 @@ def test_a_wrong_word_on_the_command_line_is_one_sentence(folder, tmp_path, caps
     assert not (tmp_path / "run").exists()
 
 
+def test_the_command_says_that_a_model_alone_is_not_a_run_to_go_on_with(folder, tmp_path, capsys):
+    checkpoints.save_checkpoint(tmp_path / "checkpoint.pt", {"model": {}, "recipe": {}})
+    words = ["--data", folder, "--image-size", "16", "--batch-size", "8", "--out", str(tmp_path)]
+    assert training.main(words) == 1
+    assert "holds a model but not a run to go on with" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_the_progress_bar_of_the_command_appears_with_the_first_step_only(folder, tmp_path, capsys):
     words = [
         "--data",
@@ -389,7 +401,8 @@ def test_the_progress_bar_of_the_command_appears_with_the_first_step_only(folder
         str(tmp_path / "run"),
     ]
     assert training.main(words) == 0
-    assert "step/s" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "step/s" in said or "s/step" in said
     assert training.main([*words, "--seed", "3"]) == 1  # the checkpoint there is of seed 0
     said = capsys.readouterr().err
     assert said.startswith("helpers.training: ") and said.count("\n") == 1

@@ -17,11 +17,11 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
 
 import torch
-from scipy import stats
 
 from data import record
-from helpers import evaluation, training
+from helpers import training
 from helpers.data import load_images
+from helpers.findings.core import Lab, half_width, knn
 from helpers.machine import usable_cores
 
 EPOCHS, HELD_BACK, BANK = 1.25, 5_000, 20_000
@@ -53,7 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     chosen = parser.parse_args(arguments)
     path = record.RESULTS / "choices_cifar10.json"
-    rows = record.earlier_runs(path, asdict(recipe("the recipe", 0, EPOCHS)))
+    base = asdict(recipe("the recipe", 0, EPOCHS))
+    rows = record.earlier_runs(path, base)
     done = {(row["choice"], row["seed"], row["epochs"]) for row in rows}
     names = ["the recipe", *(name for name in chosen.only if name != "the recipe")]
     jobs = [(name, seed, chosen.epochs) for seed in chosen.seeds for name in names]
@@ -62,11 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
         for finished in as_completed(runs):
             rows.append(finished.result())
             rows.sort(key=lambda row: (list(CHOICES).index(row["choice"]), row["epochs"], row["seed"]))
-            numbers = {"choices": summary(rows), "recipe": asdict(recipe("the recipe", 0, EPOCHS)), "runs": rows}
-            numbers |= {"threads": 1, "pictures": {"held_back": HELD_BACK, "bank": BANK}}
-            record.write_result(
-                path.stem, "python -m grading.bench.choices", sorted({r["seed"] for r in rows}), numbers
-            )
+            numbers = {"choices": summary(rows), "recipe": base, "runs": rows, "threads": 1}
+            numbers |= {"pictures": {"held_back": HELD_BACK, "bank": BANK}}
+            seeds = sorted({row["seed"] for row in rows})
+            record.write_result(path.stem, "python -m grading.bench.choices", seeds, numbers)
     for name, found in summary(rows).items():
         interval = "" if found["low"] is None else f"  [{found['low']:+.2%}, {found['high']:+.2%}]"
         print(f"{name:24}{found['knn']:7.2%}{found['difference']:+8.2%}{interval}{found['core_seconds']:7.0f} core-s")
@@ -89,10 +89,9 @@ def run(name: str, seed: int, epochs: float, data: str) -> dict:
     model, start = training.build_model(chosen), time.process_time()
     training.pretrain(model, images, training.views_of(chosen), chosen)
     seconds = time.process_time() - start
-    bank_h, held_h = (evaluation.extract_features(model.encoder, part.images) for part in (bank, held))
-    knn = evaluation.knn_accuracy(bank_h, bank.labels, held_h, held.labels, k=min(20, len(bank_h)))
-    print(f"{name:24} seed {seed}  k-NN {knn:.1%}  {seconds:.0f} core-seconds", file=sys.stderr, flush=True)
-    return {"choice": name, "seed": seed, "epochs": epochs, "knn": round(knn, 4), "core_seconds": round(seconds, 1)}
+    share = knn(Lab(bank, held, chosen), model.encoder)
+    print(f"{name:24} seed {seed}  k-NN {share:.1%}  {seconds:.0f} core-seconds", file=sys.stderr, flush=True)
+    return {"choice": name, "seed": seed, "epochs": epochs, "knn": round(share, 4), "core_seconds": round(seconds, 1)}
 
 
 def summary(rows: list[dict]) -> dict[str, dict]:
@@ -103,19 +102,17 @@ def summary(rows: list[dict]) -> dict[str, dict]:
         mine = [row for row in rows if row["choice"] == name]
         pairs = [(row, by_run.get(("the recipe", row["seed"], row["epochs"]))) for row in mine]
         differences = [row["knn"] - other["knn"] for row, other in pairs if other]
+        mean = statistics.mean(differences) if differences else 0.0
+        reach = half_width(differences) if name != "the recipe" else math.inf
+        known = math.isfinite(reach)
         found[name] = {
             "knn": statistics.mean(row["knn"] for row in mine),
             "core_seconds": statistics.mean(row["core_seconds"] for row in mine),
             "seeds": len(mine),
-            "difference": statistics.mean(differences) if differences else 0.0,
-            "low": None,
-            "high": None,
+            "difference": mean,
+            "low": mean - reach if known else None,
+            "high": mean + reach if known else None,
         }
-        if len(differences) > 1 and name != "the recipe":
-            half = (
-                stats.t.ppf(0.975, len(differences) - 1) * statistics.stdev(differences) / math.sqrt(len(differences))
-            )
-            found[name] |= {"low": found[name]["difference"] - half, "high": found[name]["difference"] + half}
     return found
 
 

@@ -12,14 +12,14 @@ import argparse
 import statistics
 import sys
 import time
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
 
 import torch
 from torch import nn
 
 from data import record
 from grading.bench import figures, peers
+from grading.bench.loss import forget_peak, held
 from helpers import evaluation, training
 from helpers.data import ImageSet, load_images
 from helpers.machine import cap_threads, has_bfloat16
@@ -80,27 +80,17 @@ def ours(seed: int) -> training.Recipe:
 
 def our_row(length: float, seed: int, train: ImageSet, test: ImageSet) -> dict:
     """Our recipe for so many minutes, the choice of its epochs included."""
-    peak_mib(reset=True)
+    on_linux = sys.platform == "linux"
+    if on_linux:
+        forget_peak()
     start, recipe = time.perf_counter(), ours(seed)
     model, two_views = training.build_model(recipe), training.views_of(recipe)
     epochs = training.epochs_in(60 * length, model, train.images, two_views, recipe)
-    recipe = training.recipe_for("cifar10", 32, seed=seed, epochs=epochs)
-    training.pretrain(model, train.images, two_views, recipe)
+    training.pretrain(model, train.images, two_views, replace(recipe, epochs=epochs))
     seconds = time.perf_counter() - start
     numbers = {"seconds": round(seconds, 1), "epochs": round(epochs, 3), "images": round(epochs * len(train))}
-    numbers |= {"peak_mib": peak_mib()}
+    numbers |= {"peak_mib": round(held("VmHWM"))} if on_linux else {}
     return row("ours", length, seed, model.encoder, train, test, len(train)) | numbers
-
-
-def peak_mib(reset: bool = False) -> int | None:
-    """The most memory this process has held since the last reset, all pictures included; None where Linux is not."""
-    try:
-        if reset:
-            Path("/proc/self/clear_refs").write_text("5")
-        [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-        return round(int(line.split()[1]) / 1024)
-    except OSError:
-        return None
 
 
 def control_rows(minutes: list[float], seed: int, train: ImageSet, test: ImageSet) -> list[dict]:

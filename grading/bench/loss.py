@@ -78,10 +78,15 @@ def main() -> None:
     torch.set_num_threads(1)
     loss, z = loss_of(name), embeddings(n)
     forward_and_backward(loss, embeddings(8))  # what is needed once, whatever N
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak counts from here
+    forget_peak()
     before = held("VmRSS")
     forward_and_backward(loss, z)
     print(held("VmHWM") - before)
+
+
+def forget_peak() -> None:
+    """From here on the most that this process holds (VmHWM) counts anew; on Linux."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def held(field: str) -> float:

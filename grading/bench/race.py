@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from helpers.machine import keep_memory
+
 Seconds = dict[str, list[float]]
 
 
@@ -22,7 +24,7 @@ def race(
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    torch.zeros(31 << 20, dtype=torch.uint8)  # as in training: once this has been freed, glibc keeps what is smaller
+    keep_memory()  # as in training, for all runners alike
     try:
         for run in runners.values():
             run()  # the first time also allocates and chooses kernels

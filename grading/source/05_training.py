@@ -358,8 +358,8 @@ my.keep(pretrain)
 # ## The real thing
 #
 # Now with all images. First the model, from your parts. One choice in it is made for two CPU cores and three minutes: on
-# the built-in pictures the encoder gets the *large-image* stem, although the images are small. Notebook 02 says what that stem throws away; here is
-# what it saves:
+# the built-in pictures the encoder gets the *large-image* stem, although the images are small. Notebook 02 says what that
+# stem throws away; here is what it saves:
 
 # %%
 for small_images in (True, False):

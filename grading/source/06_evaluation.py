@@ -647,9 +647,9 @@ plots.show(figure, alt=f"Maps by {' and '.join(drawn)} of the same images from {
 # %% [markdown]
 # ### The explorer
 #
-# The same maps, by t-SNE and by UMAP, to point at. Each dot is a picture: hover to see it, click it for its nearest neighbours with their true
-# classes, drag a line around a group to see what is in it. Colour the dots by class, or by any factor the pictures were
-# drawn from: by what is a map of *pixels* ordered, and by what a map of $h$?
+# The same maps, by t-SNE and by UMAP, to point at. Each dot is a picture: hover to see it, click it for its nearest
+# neighbours with their true classes, drag a line around a group to see what is in it. Colour the dots by class, or by any
+# factor the pictures were drawn from: by what is a map of *pixels* ordered, and by what a map of $h$?
 #
 # The slider goes through the training. If you trained in notebook 05, it stops where that run kept the encoder: before the
 # first step, after 1, 2, 4, 8 ... epochs and at the end. Otherwise there are two moments: untrained, and trained.
