@@ -294,7 +294,9 @@ def knn_monitor(train: data.ImageSet, queries: int = 1000, bank: int = 4000, k: 
     ask, known = order[:queries], order[queries : queries + bank]
 
     def monitor(model: nn.Module) -> dict[str, float]:
-        h = evaluation.extract_features(model.encoder, train.images[torch.cat([known, ask])])  # (bank + queries, D)
+        h = evaluation.extract_features(
+            model.encoder, train.images[torch.cat([known, ask])], 128
+        )  # (bank + queries, D)
         bank_h, query_h = h[: len(known)], h[len(known) :]
         knn = evaluation.knn_accuracy(bank_h, train.labels[known], query_h, train.labels[ask], k=min(k, len(known)))
         return {"knn": knn}
@@ -392,11 +394,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m helpers.training", description=main.__doc__)
     option = parser.add_argument
     option("--data", default="shapes", help="shapes, cifar10, stl10 or folder:PATH (default: shapes)")
-    option("--arch", help=f"{', '.join(encoder.NAMES)} (default: {Recipe.arch})")
+    option("--arch", help=f"{', '.join(encoder.NAMES)} (default, as of all below but --seed: recipe_for's)")
     option("--epochs", type=float, help=f"how often every image is seen (default: {Recipe.epochs})")
     option("--seconds", type=float, help="instead of --epochs: as many as fit into this time on this machine")
     option("--out", required=True, help="folder for checkpoint.pt and result.json, for instance runs/first")
-    option("--batch-size", type=int, help="images a step (default, as of all below: recipe_for's for the images)")
+    option("--batch-size", type=int, help="images a step")
     option("--temperature", type=float, help="of NT-Xent")
     option("--optimizer", help="adamw, muon or lars")
     option("--lr", type=float, dest="base_lr", help="highest learning rate")
