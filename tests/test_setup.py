@@ -69,8 +69,8 @@ def test_conda_installs_what_pip_does():
 
 
 def test_every_make_target_the_readme_names_exists():
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
-    named = set(re.findall(r"(?:^|`)make ([a-z]+)(?:`| *#| PORT| *$)", (ROOT / "README.md").read_text(), flags=re.M))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)(?:`| *#| PORT| *$)", (ROOT / "README.md").read_text(), flags=re.M))
     assert named and named <= targets
 
 

@@ -155,6 +155,14 @@ def test_a_widget_becomes_what_it_shows():
     assert site.widget_html("one that is not there", states) == ""
 
 
+def test_lines_that_a_cell_printed_one_after_the_other_stand_in_one_block():
+    pieces = [("stdout", "a\n"), ("stdout", "b\n"), ("stderr", "c\n"), ("stdout", "d\n")]
+    outputs = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in pieces]
+    picture = nbformat.v4.new_output("display_data", {"image/png": ""})
+    whole = site.joined([*outputs, picture, picture])
+    assert [output.get("text") for output in whole] == ["a\nb\n", "c\n", "d\n", None, None]
+
+
 def test_links_to_pages_stay_and_links_to_files_lead_to_the_repository():
     text = site.outward("[a](01_augmentation.ipynb) [b](../helpers/losses.py) [c](https://x.org) [d](#e)", NOTEBOOKS)
     assert (
