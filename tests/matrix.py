@@ -6,8 +6,8 @@
 
 pyproject.toml says what is supported: Python under requires-python, torch under [tool.two-views]. Each of the two gets an
 environment of its own in .venv-matrix/, some gigabytes, which is removed when its tests are over. A stopped command goes
-on: an environment that is there is used again, and what was finished is not run again. Every run, finished or not
-to be installed, is in data/results/test_matrix.json, the last one of each combination.
+on: an environment that is there is used again, and what was finished is not run again. data/results/
+test_matrix.json keeps the last run of each, also of one that could not be installed, and why.
 """
 
 import argparse
@@ -141,6 +141,7 @@ def install(combination: Combination, folder: Path) -> str | None:
             said = (run.stderr or run.stdout).strip().splitlines()
             return "\n".join([shlex.join(step), *([each for each in said if "ERROR" in each] or said[-5:])])
     ready.write_text(wanted, encoding="utf-8")
+    asked.unlink()
     return None
 
 
@@ -182,6 +183,7 @@ def run(combination: Combination, arguments: list[str]) -> dict:
     problem = install(combination, folder)
     if problem is not None:
         print(f"{combination.name}: could not be installed.\n{problem}", file=sys.stderr)
+        (PLACE / f"{combination.name}.txt").unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         return told | {"not_installed": problem}
     told |= {"installed": installed(folder), "install_seconds": round(time.monotonic() - start)}
@@ -198,14 +200,30 @@ def run(combination: Combination, arguments: list[str]) -> dict:
     return told
 
 
+def finished(combination: Combination) -> Path:
+    """Where a command keeps its run of this combination until the other one is finished too."""
+    return PLACE / f"{combination.name}.json"
+
+
+def earlier(combination: Combination, arguments: list[str]) -> dict | None:
+    """The run of a command that was stopped before it came to its end, if it was the same run."""
+    if not finished(combination).exists():
+        return None
+    told = json.loads(finished(combination).read_text(encoding="utf-8"))
+    if (told["asked"], told["command"]) != (list(combination.pins), shlex.join(["pytest", *arguments])):
+        return None
+    print(f"{combination.name}: finished before the stop; remove {PLACE.name}/ to run it again.")
+    return told
+
+
 def good(told: dict) -> bool:
     return told.get("failed") == 0 and told["passed"] > 0
 
 
-def merged(earlier: list[dict], told: dict) -> list[dict]:
+def merged(runs: list[dict], told: dict) -> list[dict]:
     """The runs of the results file with this one in the place of the last one of its name; the oldest first."""
-    return sorted([*(each for each in earlier if each["name"] != told["name"]), told],
-                  key=lambda each: each["name"], reverse=True)  # fmt: skip
+    others = [each for each in runs if each["name"] != told["name"]]
+    return sorted([*others, told], key=lambda each: each["name"], reverse=True)
 
 
 def line(told: dict) -> str:
@@ -231,24 +249,18 @@ def main(words: list[str] | None = None) -> int:
         print(f"None of Python {', '.join(versions)} is on this machine.", file=sys.stderr)
         return 1
     PLACE.mkdir(exist_ok=True)
-    finished = PLACE / "finished.json"  # {name: run} of a command that was stopped
-    kept = json.loads(finished.read_text(encoding="utf-8")) if finished.exists() else {}
-    runs = json.loads(RESULT.read_text(encoding="utf-8"))["runs"] if RESULT.exists() else []
     chosen = [each for each in choose(pythons, pins) if options.only in (None, each.name)]
     told = {}
     for combination in chosen:
-        before = kept.get(combination.name, {})
-        if before.get("asked") == list(combination.pins) and before.get("command") == shlex.join(
-            ["pytest", *arguments]
-        ):
-            print(f"{combination.name}: finished before the stop; remove {PLACE.name}/ to run it again.")
-            told[combination.name] = before
-            continue
-        told[combination.name] = run(combination, arguments)
-        finished.write_text(json.dumps(told), encoding="utf-8")
-        runs = merged(runs, told[combination.name])
-        write_result("test_matrix", "make test-matrix", 0, {"python_not_found": missing, "runs": runs})
-    shutil.rmtree(PLACE)
+        told[combination.name] = earlier(combination, arguments) or run(combination, arguments)
+        finished(combination).write_text(json.dumps(told[combination.name]), encoding="utf-8")
+        runs = json.loads(RESULT.read_text(encoding="utf-8"))["runs"] if RESULT.exists() else []
+        numbers = {"python_not_found": missing, "runs": merged(runs, told[combination.name])}
+        write_result("test_matrix", "make test-matrix", 0, numbers)
+    for combination in chosen:
+        finished(combination).unlink()
+    if not any(PLACE.iterdir()):
+        PLACE.rmdir()
     print("\n".join(map(line, told.values())))
     return int(not all(map(good, told.values())))
 

@@ -148,9 +148,9 @@ def test_what_cannot_be_installed_is_told_with_its_reason_and_the_next_one_is_tr
 def test_a_stopped_command_goes_on_after_what_it_had_finished(elsewhere, capfd):
     before = {"name": "newest", "asked": list(matrix.supported()[1]["newest"]), "command": "pytest -x"}
     (elsewhere / "environments").mkdir()
-    (elsewhere / "environments" / "finished.json").write_text(json.dumps({"newest": before | {"not_run": "kept"}}))
+    (elsewhere / "environments" / "newest.json").write_text(json.dumps(before | {"not_run": "kept"}))
     assert matrix.main(["--only", "newest", "-x"]) == 1
-    assert "newest: kept" in capfd.readouterr().out and not (elsewhere / "test_matrix.json").exists()
+    assert "newest: kept" in capfd.readouterr().out
     assert not (elsewhere / "environments").exists()  # all was told, so the next command begins anew
 
 

@@ -45,6 +45,7 @@ def built(tmp_path_factory) -> Path:
     command = [sys.executable, "-m", "grading.teaching.site", "--quick", "--out", out]
     run = subprocess.run(command, cwd=site.ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
+    assert [path.name for path in out.parent.iterdir()] == ["out"]  # nothing is left beside it
     return out
 
 

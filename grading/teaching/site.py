@@ -76,10 +76,12 @@ def publish(executed: dict[str, NotebookNode], pages: Path, out: Path) -> None:
         (pages / path.name).write_text(text, encoding="utf-8")
     for stem, notebook in executed.items():
         nbformat.write(readable(notebook), pages / f"{stem}.ipynb")
-    shutil.rmtree(out, ignore_errors=True)
-    command = [SPHINX, "-b", "html", "-q", "-W", "--keep-going", "-d", pages.parent / "trees", pages, out]
+    built = pages.parent / "built"  # so that out/ stays as it was where the build fails
+    command = [SPHINX, "-b", "html", "-q", "-W", "--keep-going", "-d", pages.parent / "trees", pages, built]
     if subprocess.run(command).returncode:
         sys.exit("sphinx-build was not content; its words stand above.")
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(built, out)
     (out / ".nojekyll").touch()  # GitHub's pages leave out folders that start with _ otherwise
 
 
