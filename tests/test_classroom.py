@@ -1,5 +1,6 @@
 """A class on one machine, the whole way: real accounts, real JupyterHub, real exchange, real grading, and back."""
 
+import contextlib
 import json
 import os
 import pwd
@@ -22,6 +23,7 @@ from grading.teaching import classroom
 from helpers import checks
 
 STEM = "03_projection_head"
+PATIENCE = 600  # seconds for the hub or a student's server to start; a busy machine needs minutes
 
 
 def why_not() -> str | None:
@@ -53,7 +55,7 @@ class Student:
     def start(self) -> None:
         """Start the student's server and wait until its page is there."""
         self.web.get(f"{self.address}/hub/spawn", timeout=120)
-        for _ in range(180):
+        for _ in range(PATIENCE):
             page = self.web.get(f"{self.address}/user/{self.name}/lab", timeout=120)
             if page.ok and page.url.startswith(f"{self.address}/user/{self.name}/"):
                 return
@@ -115,14 +117,14 @@ def hub(place, accounts):
     with open(place / "log", "w") as log:
         process = subprocess.Popen(command, cwd=classroom.ROOT, stdout=log, stderr=log)
         try:
-            for _ in range(120):
+            for _ in range(PATIENCE):
                 assert process.poll() is None, (place / "log").read_text()
-                try:
+                with contextlib.suppress(requests.RequestException):
                     if requests.get(f"http://{address}/hub/health", timeout=5).ok:
                         break
-                except requests.ConnectionError:
-                    pass
                 time.sleep(1)
+            else:
+                raise TimeoutError(f"the hub did not start:\n{(place / 'log').read_text()}")
             yield f"http://{address}"
         finally:
             process.terminate()
