@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from jupyterlab_server import settings_utils
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+
+from grading import lab_settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", *sorted((ROOT / "grading" / "docs").glob("*.md"))]
@@ -41,6 +44,17 @@ def test_the_environment_has_the_courses_jupyter_settings():
     page = json.loads((config / "labconfig" / "page_config.json").read_text())
     assert page["disabledExtensions"]["@jupyter/nbgrader:formgrader"] is True
     assert (config / "nbgrader_config.py").read_text() == (ROOT / "grading" / "nbgrader_config.py").read_text()
+
+
+def test_jupyterlab_is_told_to_ask_for_no_news_and_keeps_what_else_it_was_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(lab_settings, "CONFIG", tmp_path)
+    (tmp_path / "labconfig").mkdir()
+    (tmp_path / "labconfig" / "default_setting_overrides.json").write_text('{"a": {"b": 1}}')
+    lab_settings.main()
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", str(tmp_path))
+    read = settings_utils._get_overrides(tmp_path)[0]  # as JupyterLab's server reads them
+    assert read["a"] == {"b": 1}
+    assert read["@jupyterlab/apputils-extension:notification"] == {"fetchNews": "false", "checkForUpdates": False}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
