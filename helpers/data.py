@@ -28,7 +28,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
-from sklearn.datasets import load_sample_image
 from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
@@ -242,6 +241,8 @@ def samples(root: str | Path = DATA) -> dict[str, Tensor]:
 
     The photographs come with scikit-learn (CC BY 2.0; flower by vultilion, temple by danielbuechele, both on Flickr).
     """
+    from sklearn.datasets import load_sample_image  # here: training does without the 80 MB
+
     images, labels, _ = shapes.render(10, seed=5)
     pictures = {f"built in: {shapes.CLASSES[label]}": image for image, label in zip(images, labels.tolist())}
     pictures = dict(sorted(pictures.items()))

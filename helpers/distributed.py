@@ -162,5 +162,6 @@ def agreed(number: float) -> float:
     """The number that process 0 has, for all: what was timed differs from process to process."""
     if processes() == 1:
         return number
-    numbers = gather(torch.tensor([number], device="cuda" if dist.get_backend() == "nccl" else "cpu"))
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    numbers = gather(torch.tensor([number], dtype=torch.float64, device=device))
     return numbers[0].item()

@@ -18,14 +18,18 @@ BLOCKS = {  # He et al. 2016, table 1: the kind of block and how many of it in e
     "resnet101": (Bottleneck, [3, 4, 23, 3]),
     "resnet200": (Bottleneck, [3, 24, 36, 3]),  # He et al. 2016, "Identity mappings", table 6
 }
-NAMES = ("resnet8", *BLOCKS)
+NARROW = {  # ours, for two CPU cores: channels of the stem and of three stages
+    "resnet8": (32, 32, 64, 128),
+    "resnet8x2": (16, 64, 128, 256),
+}
+NAMES = (*NARROW, *BLOCKS)
 
 
 def resnet(arch: str, num_classes: int = 1000) -> ResNet:
     """A ResNet with fresh random weights, ImageNet stem and `fc`, as torchvision builds it.
 
     Args:
-        arch: one of NAMES. "resnet8" is ours, for two CPU cores; the others are He et al. 2016.
+        arch: one of NAMES. "resnet8" and "resnet8x2" are ours, for two CPU cores; the others are He et al. 2016.
         num_classes: rows of `fc`; the encoder has no use for them.
 
     Raises:
@@ -33,22 +37,29 @@ def resnet(arch: str, num_classes: int = 1000) -> ResNet:
     """
     if arch not in NAMES:
         raise ValueError(f"There is no encoder {arch!r}; choose one of {', '.join(NAMES)}.")
-    if arch == "resnet8":
-        return narrow_resnet(num_classes)
+    if arch in NARROW:
+        return narrow_resnet(*NARROW[arch], num_classes=num_classes)
     block, counts = BLOCKS[arch]
     return ResNet(block, counts, num_classes=num_classes)
 
 
-def narrow_resnet(num_classes: int) -> ResNet:
-    """A ResNet of three stages with one block each, 32, 64 and 128 channels wide: h has 128 numbers."""
+def narrow_resnet(stem: int, *stages: int, num_classes: int) -> ResNet:
+    """A ResNet with one block a stage; the numbers are channels, the last of them also the length of h.
+
+    A stage wider than what comes before it halves the sides. So (16, 64, 128, 256), whose stages are twice as wide as
+    those of (32, 32, 64, 128), works on maps of half the side and takes no longer.
+    """
     net = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
-    net.conv1 = nn.Conv2d(3, 32, kernel_size=7, stride=2, padding=3, bias=False)
-    net.bn1 = nn.BatchNorm2d(32)
-    net.layer1 = nn.Sequential(BasicBlock(32, 32))
-    net.layer2 = nn.Sequential(BasicBlock(32, 64, stride=2, downsample=shortcut(32, 64)))
-    net.layer3 = nn.Sequential(BasicBlock(64, 128, stride=2, downsample=shortcut(64, 128)))
+    net.conv1 = nn.Conv2d(3, stem, kernel_size=7, stride=2, padding=3, bias=False)
+    net.bn1 = nn.BatchNorm2d(stem)
+    before = stem
+    for stage, width in enumerate(stages, start=1):
+        wider = width > before
+        block = BasicBlock(before, width, 2, shortcut(before, width)) if wider else BasicBlock(width, width)
+        setattr(net, f"layer{stage}", nn.Sequential(block))
+        before = width
     net.layer4 = nn.Identity()
-    net.fc = nn.Linear(128, num_classes)
+    net.fc = nn.Linear(before, num_classes)
     for module in net.modules():
         if isinstance(module, nn.Conv2d):  # as torchvision starts its convolutions
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -95,8 +106,8 @@ def build_encoder(arch: str, small_images: bool) -> tuple[nn.Module, int]:
     """The encoder f of that name and the length of its representation.
 
     Args:
-        arch: "resnet8" (h has 128 numbers), "resnet18" or "resnet34" (512), "resnet50", "resnet101" or
-            "resnet200" (2048).
+        arch: "resnet8" (h has 128 numbers), "resnet8x2" (256), "resnet18" or "resnet34" (512), "resnet50",
+            "resnet101" or "resnet200" (2048).
         small_images: the 3×3 stem for images of about 32 pixels a side; else the ImageNet stem.
 
     Returns:

@@ -10,11 +10,6 @@ import sys
 from dataclasses import dataclass
 
 import torch
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.manifold import TSNE
-from sklearn.metrics import r2_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -131,9 +126,12 @@ def linear_probe(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tenso
     Raises:
         ValueError: sizes that do not match, NaN or infinity, or a single class to learn.
     """
+    from sklearn import linear_model, pipeline, preprocessing  # here: training does without the 80 MB
+
     check_features("train_h", train_h, train_y)
     check_features("test_h", test_h, test_y)
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=iterations, tol=1e-3))
+    regression = linear_model.LogisticRegression(max_iter=iterations, tol=1e-3)
+    probe = pipeline.make_pipeline(preprocessing.StandardScaler(), regression)
     probe.fit(train_h.numpy(), train_y.numpy())
     return float(probe.score(test_h.numpy(), test_y.numpy()))
 
@@ -149,10 +147,13 @@ def factor_r2(train_h: Tensor, train_factor: Tensor, test_h: Tensor, test_factor
     Returns:
         at most 1; below 0 where the map does worse than the mean.
     """
+    from sklearn import linear_model, metrics, pipeline, preprocessing  # here: training does without the 80 MB
+
     check_features("train_h", train_h)
     check_features("test_h", test_h)
-    ridge = make_pipeline(StandardScaler(), Ridge(alpha=1.0)).fit(train_h.numpy(), train_factor.numpy())
-    return float(r2_score(test_factor.numpy(), ridge.predict(test_h.numpy())))
+    ridge = pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.Ridge(alpha=1.0))
+    ridge.fit(train_h.numpy(), train_factor.numpy())
+    return float(metrics.r2_score(test_factor.numpy(), ridge.predict(test_h.numpy())))
 
 
 def on_circle(turns: Tensor) -> Tensor:
@@ -177,6 +178,8 @@ def project(h: Tensor, method: str, seed: int = 0, start: Tensor | None = None) 
     """
     check_features("h", h)
     if method == "t-SNE":
+        from sklearn.manifold import TSNE  # here: training does without the 80 MB
+
         init = "random" if start is None else (1e-4 * (start - start.mean(dim=0)) / start.std()).numpy()
         mapper = TSNE(metric="cosine", perplexity=min(30, len(h) / 4), init=init, random_state=seed)
     elif method == "UMAP":

@@ -35,6 +35,7 @@ def fast(model: nn.Module) -> Iterator[None]:
         del model.forward
         if before is not None:  # fast within fast
             model.forward = before
+        return_memory()
 
 
 def keep_memory() -> bool:
@@ -43,12 +44,26 @@ def keep_memory() -> bool:
     GNU's C library returns large blocks to the system, which clears every page anew when the next step asks for them.
     Blocks of more than 32 MB go back all the same. Other C libraries, and GPUs, have rules of their own.
     """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # not GNU's
+    library = gnu_library()
+    if library is None:
         return False
     map_threshold, trim_threshold = -3, -1  # malloc.h
-    return bool(mallopt(map_threshold, 32 << 20) and mallopt(trim_threshold, (1 << 31) - 1))
+    return bool(library.mallopt(map_threshold, 32 << 20) and library.mallopt(trim_threshold, (1 << 31) - 1))
+
+
+def return_memory() -> None:
+    """Give back to the system what keep_memory made this process keep, and does not need now."""
+    if library := gnu_library():
+        library.malloc_trim(0)
+
+
+def gnu_library() -> ctypes.CDLL | None:
+    """GNU's C library, where this process runs on it."""
+    try:
+        library = ctypes.CDLL("libc.so.6")
+    except OSError:
+        return None
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -250,18 +250,19 @@ def epochs_done(checkpoint: str | Path) -> int:
 def recipe_for(name: str, side: int, **settings) -> Recipe:
     """A recipe for a data set, by its name and the side of its images in pixels; settings are fields of Recipe.
 
-    Photographs get half the colour strength, smaller crops, a lower temperature, larger batches, Muon and a batch
-    normalisation in the head; `make choices` takes them back one by one. Up to 64 pixels a side they get the
-    small-image stem. The smallest encoder then trains on views of three quarters of the side: in equal time it sees
-    nearly twice as many, and things in a crop look larger than in the whole picture it meets later (Touvron et al.
-    2019). On the built-in pictures only the larger encoders get the small-image stem.
+    Photographs get an encoder twice as wide, half the colour strength, smaller crops, a lower temperature, larger
+    batches, Muon and a batch normalisation in the head; `make choices` takes these back one by one. Up to 64 pixels a
+    side they get the small-image stem. Our small encoders then train on views of three quarters of the side: in equal
+    time they see nearly twice as many, and things in a crop look larger than in the whole picture, which comes later
+    (Touvron et al. 2019). On the built-in pictures only the larger encoders get the small-image stem.
     """
-    smallest, small = settings.get("arch", Recipe.arch) == "resnet8", side <= 64
+    arch = settings.get("arch", "resnet8" if name == "shapes" else "resnet8x2")
+    narrow, small = arch in encoder.NARROW, side <= 64
     if name == "shapes":
-        return Recipe(**({"view_size": side, "small_images": small and not smallest} | settings))
-    views = {"view_size": 3 * side // 4 if small and smallest else side, "strength": 0.5, "area": (0.2, 1.0)}
+        return Recipe(**({"view_size": side, "small_images": small and not narrow} | settings))
+    views = {"view_size": 3 * side // 4 if small and narrow else side, "strength": 0.5, "area": (0.2, 1.0)}
     learning = {"optimizer": "muon", "base_lr": 2e-3, "batch_size": 256, "temperature": 0.1, "head_norm": True}
-    return Recipe(**({"small_images": small} | views | learning | settings))
+    return Recipe(**({"arch": arch, "small_images": small} | views | learning | settings))
 
 
 def build_model(recipe: Recipe) -> SimCLR:
@@ -293,7 +294,9 @@ def knn_monitor(train: data.ImageSet, queries: int = 1000, bank: int = 4000, k: 
     ask, known = order[:queries], order[queries : queries + bank]
 
     def monitor(model: nn.Module) -> dict[str, float]:
-        h = evaluation.extract_features(model.encoder, train.images[torch.cat([known, ask])])  # (bank + queries, D)
+        h = evaluation.extract_features(
+            model.encoder, train.images[torch.cat([known, ask])], 128
+        )  # (bank + queries, D)
         bank_h, query_h = h[: len(known)], h[len(known) :]
         knn = evaluation.knn_accuracy(bank_h, train.labels[known], query_h, train.labels[ask], k=min(k, len(known)))
         return {"knn": knn}
@@ -391,11 +394,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m helpers.training", description=main.__doc__)
     option = parser.add_argument
     option("--data", default="shapes", help="shapes, cifar10, stl10 or folder:PATH (default: shapes)")
-    option("--arch", help=f"{', '.join(encoder.NAMES)} (default: {Recipe.arch})")
+    option("--arch", help=f"{', '.join(encoder.NAMES)} (default, as of all below but --seed: recipe_for's)")
     option("--epochs", type=float, help=f"how often every image is seen (default: {Recipe.epochs})")
     option("--seconds", type=float, help="instead of --epochs: as many as fit into this time on this machine")
     option("--out", required=True, help="folder for checkpoint.pt and result.json, for instance runs/first")
-    option("--batch-size", type=int, help="images a step (default, as of all below: recipe_for's for the images)")
+    option("--batch-size", type=int, help="images a step")
     option("--temperature", type=float, help="of NT-Xent")
     option("--optimizer", help="adamw, muon or lars")
     option("--lr", type=float, dest="base_lr", help="highest learning rate")

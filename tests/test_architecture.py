@@ -4,6 +4,8 @@ import ast
 import importlib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,12 @@ def test_dataclasses_of_helpers_are_frozen():
     for path in HELPERS.glob("*.py"):
         for found in re.findall(r"^@dataclass.*$", path.read_text(encoding="utf-8"), flags=re.M):
             assert "frozen=True" in found, path.name
+
+
+def test_training_does_without_the_memory_of_libraries_that_only_measure_or_draw():
+    code = "import sys, helpers.training; print([name for name in ('sklearn', 'scipy', 'matplotlib') if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
 
 
 def test_no_helpers_module_seeds_or_prints_when_imported():

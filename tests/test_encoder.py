@@ -36,7 +36,10 @@ def test_resnet200_has_three_twenty_four_thirty_six_and_three_bottleneck_blocks(
     assert sum(isinstance(m, nn.Conv2d) for m in net.modules()) == 1 + 3 * 66 + 4  # stem, blocks, four ways around
 
 
-@pytest.mark.parametrize("arch, wide", [*zip(PAPER, [512, 512, 2048, 2048, 2048], strict=True), ("resnet8", 128)])
+WIDTHS = dict(zip(PAPER, [512, 512, 2048, 2048, 2048], strict=True)) | {"resnet8": 128, "resnet8x2": 256}
+
+
+@pytest.mark.parametrize("arch, wide", WIDTHS.items())
 @pytest.mark.parametrize("small_images", [True, False])
 def test_h_has_feature_dim_columns(arch, wide, small_images):
     net, feature_dim = build_without_values(arch, small_images)
@@ -59,10 +62,24 @@ def test_every_parameter_of_a_small_encoder_gets_a_gradient():
     assert all(p.grad is not None and p.grad.any() for p in net.parameters())
 
 
-def test_resnet8_starts_with_activations_of_ordinary_size():
-    net, _ = encoder.build_encoder("resnet8", True)
+@pytest.mark.parametrize("arch", encoder.NARROW)
+def test_our_small_encoders_start_with_activations_of_ordinary_size(arch):
+    net, _ = encoder.build_encoder(arch, True)
     h = net(torch.rand(32, 3, 32, 32))
     assert h.isfinite().all() and 0.05 < h.std() < 5
+
+
+def test_resnet8x2_has_twice_the_channels_on_maps_of_half_the_side_at_the_same_price():
+    nets = [encoder.build_encoder(arch, True)[0].eval() for arch in ("resnet8", "resnet8x2")]
+    shapes = []
+    for net in nets:
+        for stage in (net.layer1, net.layer2, net.layer3):
+            stage.register_forward_hook(lambda _, __, output: shapes.append(tuple(output.shape[1:])))
+        net(torch.zeros(1, 3, 32, 32))
+    assert shapes[:3] == [(32, 32, 32), (64, 16, 16), (128, 8, 8)]
+    assert shapes[3:] == [(64, 16, 16), (128, 8, 8), (256, 4, 4)]
+    narrow, wide = (encoder.multiply_adds(net, 32) for net in nets)
+    assert 0.7 < wide / narrow < 1
 
 
 @pytest.mark.parametrize("arch", ["resnet8", "resnet18"])
@@ -104,7 +121,9 @@ def test_feature_map_sizes_refuses_an_image_without_pixels():
 
 @pytest.mark.parametrize("build", [encoder.resnet, lambda arch: encoder.build_encoder(arch, True)])
 def test_an_unknown_name_is_refused_with_the_names_there_are(build):
-    with pytest.raises(ValueError, match="'resnet19'.*resnet8, resnet18, resnet34, resnet50, resnet101, resnet200"):
+    with pytest.raises(
+        ValueError, match="'resnet19'.*resnet8, resnet8x2, resnet18, resnet34, resnet50, resnet101, resnet200"
+    ):
         build("resnet19")
 
 

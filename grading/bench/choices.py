@@ -28,6 +28,7 @@ EPOCHS, HELD_BACK, BANK = 1.25, 5_000, 20_000
 CHOICES = {  # what is put in the place of a choice; {} is the recipe itself
     "the recipe": {},
     "fused views": {"fused": True},
+    "half as wide": {"arch": "resnet8"},
     "AdamW": {"optimizer": "adamw"},
     "temperature 0.2": {"temperature": 0.2},
     "temperature 0.07": {"temperature": 0.07},

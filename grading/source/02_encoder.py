@@ -253,7 +253,7 @@ idle_weights(my.small_image_stem(resnet("resnet18")), pictures.images[:16])
 
 # %%
 print(f"for one 32 × 32 image     {'parameters':>12} {'multiply-adds':>15}")
-for arch in ("resnet8", "resnet18", "resnet50", "resnet200"):
+for arch in ("resnet8", "resnet8x2", "resnet18", "resnet50", "resnet200"):
     for stem in ("ImageNet", "small"):
         net = resnet(arch) if stem == "ImageNet" else my.small_image_stem(resnet(arch))
         net.fc = nn.Identity()  # the encoder has none
@@ -266,8 +266,9 @@ for arch in ("resnet8", "resnet18", "resnet50", "resnet200"):
 # you save; multiply-adds measure your patience.
 #
 # That is also why the course has a network of its own. **ResNet-8** has three stages with one block each, 32, 64 and
-# 128 channels wide, and $h$ has 128 numbers. Two CPU cores can pretrain it while you wait. Whoever has a GPU takes
-# ResNet-18 or ResNet-50 by changing one word.
+# 128 channels wide, and $h$ has 128 numbers. Two CPU cores can pretrain it while you wait. Photographs have more to tell:
+# for them there is **ResNet-8 (2×)**, twice as wide everywhere, with half as many places a side from the first stage on,
+# at about the same price. Whoever has a GPU takes ResNet-18 or ResNet-50 by changing one word.
 #
 # One thing the stem is not: a law. ResNet-8 has no fourth stage, so behind the ImageNet stem its last map is 2 × 2 and
 # none of its weights is idle. It is then many times cheaper, and on pictures as plain as ours it may well do. Which
@@ -278,7 +279,7 @@ for arch in ("resnet8", "resnet18", "resnet50", "resnet200"):
 # Put it together: name in, encoder and the length of its $h$ out.
 #
 # ```
-# arch           "resnet18", "resnet34", "resnet50", "resnet101" or "resnet200", or our "resnet8":
+# arch           "resnet18", "resnet34", "resnet50", "resnet101" or "resnet200", or our "resnet8" or "resnet8x2":
 #                resnet(arch), imported above, builds any of them with random weights, ImageNet stem and fc
 # small_images   whether to use the stem for small images
 # returns        (encoder, feature_dim), where encoder: x (N, 3, H, W) → h (N, feature_dim)

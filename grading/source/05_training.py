@@ -369,7 +369,7 @@ for small_images in (True, False):
 # %% [markdown]
 # The cheap one sees every image many more times in the same three minutes. With a GPU, or an hour, try
 # `small_images=True` in the call of `recipe_for` below. (For photographs, where fine texture counts, the recipe takes
-# the stem for small images by itself.)
+# the stem for small images by itself, and the encoder twice as wide.)
 
 # %%
 pictures = data.load_images(course.data_name(), "pretrain")
