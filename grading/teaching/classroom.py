@@ -65,6 +65,7 @@ def serve(place: Path, address: str) -> None:
     """Prepare the class's folder and become JupyterHub; Ctrl-C ends it and every student's server."""
     if not HUB_PYTHON.exists():
         sys.exit(f"{HUB_PYTHON} is missing: run `make class`, which makes its environment.")
+    print("Looking whether a student's account can run the course, some seconds.", flush=True)
     if (problem := what_students_cannot_run()) is not None:
         sys.exit(f"A student could not run {HUB_PYTHON}, because {problem}\nPut the course where everybody may read, "
                  "for instance /opt, with a Python of the system: make class PYTHON=/usr/bin/python3")  # fmt: skip
