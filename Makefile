@@ -28,7 +28,7 @@ lab: setup
 test: setup
 	@python -m pytest -q
 
-## make test-matrix    run them on the oldest and the newest Python and torch, each freshly installed (9 GB free; TESTS=...)
+## make test-matrix    run them on the oldest and the newest Python and torch, each freshly installed (10 GB free; TESTS=...)
 test-matrix: setup
 	@python -m tests.matrix $(TESTS)
 

@@ -35,7 +35,7 @@ from data.record import RESULTS, write_result
 ROOT = Path(__file__).parent.parent
 PLACE = ROOT / ".venv-matrix"
 RESULT = RESULTS / "test_matrix.json"
-ROOM = 9  # GiB on disk while one environment is made; torch with CUDA's libraries is most of it
+ROOM = 10  # GiB on disk while one environment is made: torch with CUDA's libraries, and what pip downloads
 
 
 @dataclass(frozen=True)
