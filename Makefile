@@ -6,7 +6,7 @@ PORT ?= 8888
 HOST ?= $(if $(wildcard /.dockerenv /run/.containerenv),0.0.0.0,localhost)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup lab test notebooks release grade bank hostile bench bench-learn choices kills timings ui screenshots site class format clean
+.PHONY: help setup lab test test-matrix notebooks release grade bank hostile bench bench-learn choices kills timings ui screenshots site class format clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -27,6 +27,10 @@ lab: setup
 ## make test       run all tests
 test: setup
 	@python -m pytest -q
+
+## make test-matrix    run them on the oldest and the newest Python and torch, each freshly installed (10 GB free; TESTS=...)
+test-matrix: setup
+	@python -m tests.matrix $(TESTS)
 
 ## make notebooks  build notebooks/ from grading/source/
 notebooks: setup
@@ -100,4 +104,4 @@ format: setup
 
 ## make clean      remove the environment and everything generated that is not committed
 clean:
-	rm -rf $(VENV) .venv-site .venv-class site runs grading/instructor grading/.work *.egg-info
+	rm -rf $(VENV) .venv-site .venv-class .venv-matrix site runs grading/instructor grading/.work *.egg-info

@@ -80,7 +80,12 @@ def main() -> None:
     with alone(chosen.folder / ".work"):
         rows = grade(chosen.folder, chosen.jobs, chosen.due)
     print(f"{len(rows)} graded: {chosen.folder}/grades.csv, feedback/ and summary.html beside it")
-    sys.exit(1 if any(row["note"] for row in rows) else 0)
+    looks = [row["student"] for row in rows if intake.beyond_missing(row["note"])]
+    if looks:
+        more = f" and {len(looks) - 5} more" if len(looks) > 5 else ""
+        sys.exit(
+            f"{', '.join(looks[:5])}{more}: something needs your look; summary.html and the notes in grades.csv say what"
+        )
 
 
 @contextlib.contextmanager

@@ -36,6 +36,11 @@ class Submission:
     when: float = 0.0  # seconds since 1970 of the newest file
 
 
+def beyond_missing(note: str) -> str:
+    """A student's note without the notebooks that are not handed in, as most are not while a course goes on."""
+    return "; ".join(each for each in note.split("; ") if not each.endswith(".ipynb is missing"))
+
+
 def take_in(place: Path, blanks: dict[str, NotebookNode]) -> Submission:
     """Read the notebooks below a student's folder, or in a zip file, and tell which is which by the cells they hold."""
     found, submission = {}, Submission()

@@ -1,5 +1,7 @@
 """A class on one machine, the whole way: real accounts, real JupyterHub, real exchange, real grading, and back."""
 
+import contextlib
+import json
 import os
 import pwd
 import re
@@ -15,10 +17,13 @@ import nbformat
 import pytest
 import requests
 
+from grading import pages
 from grading.build import NOTEBOOKS, SOURCE, instructor_notebook
 from grading.teaching import classroom
+from helpers import checks
 
 STEM = "03_projection_head"
+PATIENCE = 600  # seconds for the hub or a student's server to start; a busy machine needs minutes
 
 
 def why_not() -> str | None:
@@ -50,12 +55,18 @@ class Student:
     def start(self) -> None:
         """Start the student's server and wait until its page is there."""
         self.web.get(f"{self.address}/hub/spawn", timeout=120)
-        for _ in range(180):
+        for _ in range(PATIENCE):
             page = self.web.get(f"{self.address}/user/{self.name}/lab", timeout=120)
             if page.ok and page.url.startswith(f"{self.address}/user/{self.name}/"):
                 return
             time.sleep(1)
         raise TimeoutError(f"the server of {self.name} did not start: {page.status_code} at {page.url}")
+
+    def hidden(self) -> set[str]:
+        """The parts of JupyterLab that the student's page is told to leave out."""
+        page = self.web.get(f"{self.address}/user/{self.name}/lab", timeout=120).text
+        settings = re.search(r'id="jupyter-config-data"[^>]*>(.*?)</script>', page, flags=re.S)[1]
+        return set(json.loads(settings).get("disabledExtensions", ()))
 
     def ask(self, what: str, **fields) -> dict:
         """Press a button of nbgrader's panel: assignments/fetch, assignments/submit, ..."""
@@ -106,14 +117,14 @@ def hub(place, accounts):
     with open(place / "log", "w") as log:
         process = subprocess.Popen(command, cwd=classroom.ROOT, stdout=log, stderr=log)
         try:
-            for _ in range(120):
+            for _ in range(PATIENCE):
                 assert process.poll() is None, (place / "log").read_text()
-                try:
+                with contextlib.suppress(requests.RequestException):
                     if requests.get(f"http://{address}/hub/health", timeout=5).ok:
                         break
-                except requests.ConnectionError:
-                    pass
                 time.sleep(1)
+            else:
+                raise TimeoutError(f"the hub did not start:\n{(place / 'log').read_text()}")
             yield f"http://{address}"
         finally:
             process.terminate()
@@ -145,6 +156,7 @@ def test_a_class_fetches_submits_is_graded_and_gets_its_feedback_back(hub, place
     for student in (ada, ben):
         assert student.log_in().ok
         student.start()
+        assert not student.hidden() & {f"@jupyter/nbgrader:{panel}" for panel in ("menu", "assignment-list")}
         fetched = student.ask("assignments/fetch", course_id=classroom.COURSE_ID, assignment_id=STEM)
         assert fetched["success"], fetched
         write_answers(
@@ -169,8 +181,8 @@ def test_a_class_fetches_submits_is_graded_and_gets_its_feedback_back(hub, place
         answer = student.ask("assignments/fetch_feedback", course_id=classroom.COURSE_ID, assignment_id=STEM)
         assert answer["success"], answer
         home = Path(pwd.getpwnam(student.name).pw_dir)
-        pages = [path.read_text() for path in home.glob(f"two-views/{STEM}/feedback/*/{STEM}.html")]
-        assert len(pages) == 1 and points in pages[0]
+        read = [path.read_text() for path in home.glob(f"two-views/{STEM}/feedback/*/{STEM}.html")]
+        assert len(read) == 1 and points in read[0]
 
     inside = [tmp_path, classroom.GRADING / "source", place / "exchange" / classroom.COURSE_ID / "feedback",
               place / "hub", Path(pwd.getpwnam(ada.name).pw_dir)]  # fmt: skip
@@ -204,10 +216,15 @@ def test_without_root_the_command_says_so_in_one_sentence(monkeypatch):
         classroom.main()
 
 
-def test_feedback_starts_with_the_diagnosis_and_ends_with_the_notebook():
-    index = "<head><style></style>\n<h1>Ada</h1><p>Your notebooks with their points: <a>x</a>.</p><p>5 of 12</p>"
-    page = classroom.with_diagnosis("<html><body class=a><p>cells</p></body></html>", index)
-    assert page.index("5 of 12") < page.index("cells") and "Your notebooks" not in page
+def test_feedback_of_a_notebook_starts_with_its_own_exercises_and_ends_with_the_notebook():
+    worth = {name: points for exercises in checks.POINTS.values() for name, points in exercises.items()}
+    note = "01_augmentation.ipynb is missing; 2 files for 03_projection_head: b, the newest, counts"
+    row = dict.fromkeys(worth, 0) | {"student": "ada", "projection_head": 5, "total": 5, "of": 100, "note": note}
+    index = pages.student_page(row, {"simclr": {"check": "h and z are swapped"}}, {}, worth, {STEM: True})
+    page = classroom.with_diagnosis("<html><body class=a><p>cells</p></body></html>", index, STEM)
+    assert page.index("5 of 12 points") < page.index("projection_head: 5 of 5, solved") < page.index("cells")
+    assert "5 of 100 in all" in page and "h and z are swapped" in page and "2 files for" in page
+    assert "nt_xent" not in page and "is missing" not in page
 
 
 def test_every_notebook_can_be_released_alone():

@@ -143,6 +143,12 @@ def test_the_command_fails_and_prints_no_traceback_when_a_submission_has_problem
     assert "Traceback" not in graded[2].stdout + graded[2].stderr
 
 
+def test_a_notebook_that_is_not_handed_in_yet_needs_nobodys_look():
+    missing = "01_augmentation.ipynb is missing; 02_encoder.ipynb is missing"
+    assert intake.beyond_missing("") == intake.beyond_missing(missing) == ""
+    assert intake.beyond_missing(f"{missing}; late by 2 days") == "late by 2 days"
+
+
 @pytest.mark.notebook
 def test_feedback_shows_points_and_the_diagnosis_but_no_hidden_test(graded):
     page = (graded[1] / "feedback" / "wrong" / "04_contrastive_loss.html").read_text(encoding="utf-8")

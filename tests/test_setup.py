@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from jupyterlab_server import settings_utils
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+
+from grading import lab_settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", *sorted((ROOT / "grading" / "docs").glob("*.md"))]
@@ -43,6 +46,17 @@ def test_the_environment_has_the_courses_jupyter_settings():
     assert (config / "nbgrader_config.py").read_text() == (ROOT / "grading" / "nbgrader_config.py").read_text()
 
 
+def test_jupyterlab_is_told_to_ask_for_no_news_and_keeps_what_else_it_was_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(lab_settings, "CONFIG", tmp_path)
+    (tmp_path / "labconfig").mkdir()
+    (tmp_path / "labconfig" / "default_setting_overrides.json").write_text('{"a": {"b": 1}}')
+    lab_settings.main()
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", str(tmp_path))
+    read = settings_utils._get_overrides(tmp_path)[0]  # as JupyterLab's server reads them
+    assert read["a"] == {"b": 1}
+    assert read["@jupyterlab/apputils-extension:notification"] == {"fetchNews": "false", "checkForUpdates": False}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_inside_the_repository_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
@@ -69,8 +83,8 @@ def test_conda_installs_what_pip_does():
 
 
 def test_every_make_target_the_readme_names_exists():
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
-    named = set(re.findall(r"(?:^|`)make ([a-z]+)(?:`| *#| PORT| *$)", (ROOT / "README.md").read_text(), flags=re.M))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)(?:`| *#| PORT| *$)", (ROOT / "README.md").read_text(), flags=re.M))
     assert named and named <= targets
 
 

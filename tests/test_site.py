@@ -45,6 +45,7 @@ def built(tmp_path_factory) -> Path:
     command = [sys.executable, "-m", "grading.teaching.site", "--quick", "--out", out]
     run = subprocess.run(command, cwd=site.ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
+    assert [path.name for path in out.parent.iterdir()] == ["out"]  # nothing is left beside it
     return out
 
 
@@ -153,6 +154,14 @@ def test_a_widget_becomes_what_it_shows():
     shown = site.widget_html("box", states)
     assert "seed: 3" in shown and "<b>picture</b>" in shown and "In the notebook" in shown
     assert site.widget_html("one that is not there", states) == ""
+
+
+def test_lines_that_a_cell_printed_one_after_the_other_stand_in_one_block():
+    pieces = [("stdout", "a\n"), ("stdout", "b\n"), ("stderr", "c\n"), ("stdout", "d\n")]
+    outputs = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in pieces]
+    picture = nbformat.v4.new_output("display_data", {"image/png": ""})
+    whole = site.joined([*outputs, picture, picture])
+    assert [output.get("text") for output in whole] == ["a\nb\n", "c\n", "d\n", None, None]
 
 
 def test_links_to_pages_stay_and_links_to_files_lead_to_the_repository():

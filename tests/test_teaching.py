@@ -29,6 +29,23 @@ def test_grades_for_a_platform_come_from_the_file_that_make_grade_writes(tmp_pat
         assert rows[-1][-1] == "7.5" and len({len(each) for each in rows}) == 1, name
 
 
+def test_what_belongs_to_a_class_is_never_committed():
+    made = [
+        "grades.csv",
+        "canvas.csv",
+        "moodle.csv",
+        "summary.html",
+        "submitted/a/b.ipynb",
+        "feedback/a/b.html",
+        ".work/secret",
+    ]
+    command = ["git", "check-ignore", *(f"grading/{name}" for name in made)]
+    asked = subprocess.run(command, cwd=GRADING.parent, capture_output=True, text=True)
+    if asked.returncode == 128:
+        pytest.skip("not a git checkout")
+    assert asked.stdout.split() == command[2:]
+
+
 def test_canvas_gets_its_five_columns_the_points_possible_and_a_row_found_by_login():
     header, possible, ada, ben = lms.canvas([FULL, NOTHING])
     assert header[:5] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]

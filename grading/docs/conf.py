@@ -27,6 +27,7 @@ html_theme_options = {
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "home_page_in_toc": True,
+    "navbar_persistent": [],  # one search field, in the side bar
     "footer_content_items": "",
 }
 

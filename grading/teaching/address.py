@@ -23,6 +23,9 @@ def main() -> None:
         path = ROOT / name
         path.write_text(renamed(path.read_text(encoding="utf-8"), old, new), encoding="utf-8")
     subprocess.run([sys.executable, "-m", "grading.build"], cwd=ROOT, check=True)
+    if not new.startswith("https://github.com/"):
+        print(f"{new} is not on GitHub, where the two badges of README.md look for it. For Binder, mybinder.org makes the "
+              "right address of yours; Colab opens from GitHub only: take its badge out.")  # fmt: skip
 
 
 def renamed(text: str, old: str, new: str) -> str:

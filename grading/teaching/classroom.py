@@ -26,6 +26,8 @@ from pathlib import Path
 from nbgrader.utils import notebook_hash
 
 from grading.build import GRADING, NOTEBOOKS, course
+from grading.intake import beyond_missing
+from helpers import checks
 
 ROOT = GRADING.parent
 HUB_PYTHON = ROOT / ".venv-class" / "bin" / "python"
@@ -33,7 +35,7 @@ COURSE_ID = "two-views"
 GROUP = "two-views"
 PRIVATE = (".git", "grading/source", "grading/submitted", "grading/feedback", "grading/.work", "tests")
 LARGEST = 200 * 2**20  # bytes of one hand-in
-SHOWN = ("assignment-list", "validate-assignment")
+SHOWN = ("assignment-list", "menu", "validate-assignment")  # of nbgrader's panels, what a student needs
 
 
 def main() -> None:
@@ -63,6 +65,7 @@ def serve(place: Path, address: str) -> None:
     """Prepare the class's folder and become JupyterHub; Ctrl-C ends it and every student's server."""
     if not HUB_PYTHON.exists():
         sys.exit(f"{HUB_PYTHON} is missing: run `make class`, which makes its environment.")
+    print("Looking whether a student's account can run the course, some seconds.", flush=True)
     if (problem := what_students_cannot_run()) is not None:
         sys.exit(f"A student could not run {HUB_PYTHON}, because {problem}\nPut the course where everybody may read, "
                  "for instance /opt, with a Python of the system: make class PYTHON=/usr/bin/python3")  # fmt: skip
@@ -195,7 +198,7 @@ def return_feedback(place: Path, folder: Path) -> list[str]:
         if not (made / f"{stem}.html").exists():
             said.append(f"{student} {stem}: no feedback yet; run `make grade`")
             continue
-        page = with_diagnosis((made / f"{stem}.html").read_text(), (made / "index.html").read_text())
+        page = with_diagnosis((made / f"{stem}.html").read_text(), (made / "index.html").read_text(), stem)
         target = box / f"{notebook_hash(secret=secret.read_text(), notebook_id=stem)}.html"
         target.with_suffix(".part").write_text(page)
         target.with_suffix(".part").chmod(0o644)
@@ -204,12 +207,21 @@ def return_feedback(place: Path, folder: Path) -> list[str]:
     return said
 
 
-def with_diagnosis(notebook: str, index: str) -> str:
-    """nbgrader's page of a notebook, and at its top the student's own page: points and what is not solved yet."""
-    own = index.split("</style>", 1)[1]
-    own = re.sub(r"<p>Your notebooks with their points:.*?</p>", "", own, flags=re.S)
-    box = f'<section style="max-width:52rem;margin:1rem auto;padding:0 1rem">{own}</section>'
-    return re.sub(r"<body[^>]*>", lambda found: found[0] + box, notebook, count=1)
+def with_diagnosis(notebook: str, index: str, stem: str) -> str:
+    """nbgrader's page of a notebook, and at its top what the student's own page says of its exercises."""
+    name, total = re.search("<h1>.*?</h1>", index)[0], re.search("<b>(.*?) points", index)[1]
+    sections = re.findall("<section>.*?</section>", index, flags=re.S)
+    told = {re.match(r"<section><h2[^>]*>(\w+):", section)[1]: section for section in sections}
+    own = [told[exercise] for exercise in checks.POINTS[stem]]
+    points = sum(float(re.search(r": ([\d.]+) of", section)[1]) for section in own)
+    note = re.search("<p class=no>(.*?)</p>", index[: index.find("<section>")])
+    more = beyond_missing(note[1]) if note else ""
+    score = (
+        f"<p><b>{points:g} of {sum(checks.POINTS[stem].values()):g} points</b> in this notebook, {total} in all.</p>"
+    )
+    style = '<section style="max-width:52rem;margin:1rem auto;padding:0 1rem">'
+    box = "\n".join([style, name, score, f"<p class=no>{more}</p>" if more else "", *own])
+    return re.sub(r"<body[^>]*>", lambda found: f"{found[0]}{box}</section>", notebook, count=1)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ done
 command -v npm >/dev/null || stop "JupyterHub's proxy comes from npm: sudo apt install npm (Node 20 or newer), then make class again."
 echo "Installing JupyterHub and its proxy into .venv-class, once."
 rm -rf .venv-class
+trap '[ $? = 0 ] || rm -rf .venv-class' EXIT  # half of it is worse than none
 "$found" -m venv --without-pip .venv-class
 "$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >".venv-class/lib/$version/site-packages/course.pth"
 "$VENV/bin/python" -m pip --python .venv-class/bin/python install -q --disable-pip-version-check -r grading/teaching/requirements.txt

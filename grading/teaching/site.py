@@ -76,10 +76,12 @@ def publish(executed: dict[str, NotebookNode], pages: Path, out: Path) -> None:
         (pages / path.name).write_text(text, encoding="utf-8")
     for stem, notebook in executed.items():
         nbformat.write(readable(notebook), pages / f"{stem}.ipynb")
-    shutil.rmtree(out, ignore_errors=True)
-    command = [SPHINX, "-b", "html", "-q", "-W", "--keep-going", "-d", pages.parent / "trees", pages, out]
+    built = pages.parent / "built"  # so that out/ stays as it was where the build fails
+    command = [SPHINX, "-b", "html", "-q", "-W", "--keep-going", "-d", pages.parent / "trees", pages, built]
     if subprocess.run(command).returncode:
         sys.exit("sphinx-build was not content; its words stand above.")
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(built, out)
     (out / ".nojekyll").touch()  # GitHub's pages leave out folders that start with _ otherwise
 
 
@@ -92,7 +94,7 @@ def readable(notebook: NotebookNode) -> NotebookNode:
             cell.source = outward(open_up(cell.source), NOTEBOOKS)
             continue
         cell.source = re.sub(r"^ *### (BEGIN|END) SOLUTION\n?", "", cell.source, flags=re.M).rstrip()
-        shown = [still(output, states) for output in cell.outputs if not script_only(output)]
+        shown = [still(output, states) for output in joined(cell.outputs) if not script_only(output)]
         cell.outputs = [output for output in shown if output.get("data", {}).get("text/html") != ""]
     notebook.metadata.pop("widgets", None)
     return notebook
@@ -130,6 +132,17 @@ def open_up(text: str) -> str:
     """Empty lines around what is folded away, so that it is read as markdown, formulas and all."""
     text = re.sub(r"</summary>[ \n]*", "</summary>\n\n", text)
     return re.sub(r"\s*</details>[ \n]*", "\n\n</details>\n\n", text)
+
+
+def joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Outputs in which neighbouring pieces of one stream are one: a slow machine sends line by line what belongs together."""
+    whole = []
+    for output in outputs:
+        if whole and output.get("name") is not None and output.get("name") == whole[-1].get("name"):
+            whole[-1].text += output.text
+        else:
+            whole.append(output)
+    return whole
 
 
 def script_only(output: NotebookNode) -> bool:
