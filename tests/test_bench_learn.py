@@ -93,6 +93,12 @@ def test_a_series_goes_on_from_what_the_file_has(tmp_path, monkeypatch, capsys):
     assert result["knn/3min/each"] == [0.5, 0.5] and (tmp_path / "learn_cifar10.svg").exists()
 
 
+def test_a_run_that_took_longer_than_its_minutes_does_not_count(capsys):
+    late, kept = ({"name": "ours", "minutes": 5.0, "seconds": seconds} for seconds in (330.4, 299.9))
+    assert learn.in_time(kept) and learn.in_time({"name": "UvA", "minutes": 3}) and not learn.in_time(late)
+    assert "ours took 330.4 s for 5 minutes" in capsys.readouterr().err
+
+
 def test_runs_of_another_recipe_are_not_gone_on_from(tmp_path, capsys):
     path = tmp_path / "a.json"
     assert record.earlier_runs(path, {"area": (0.2, 1.0)}) == []
