@@ -2,6 +2,7 @@
 # Make .venv-class: JupyterHub and its proxy on top of what $VENV has. Called by `make class`; safe to run again.
 # Every student runs this Python, so it has to be one that everybody may run, of the same version as $VENV's.
 set -eu
+PATH="$PATH:/usr/sbin:/sbin" # runuser, where root's path is a user's
 
 stop() { printf '%s\n' "$*" >&2; exit 1; }
 
