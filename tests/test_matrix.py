@@ -145,13 +145,25 @@ def test_what_cannot_be_installed_is_told_with_its_reason_and_the_next_one_is_tr
     assert "could not be installed" in capfd.readouterr().err
 
 
-def test_a_stopped_command_goes_on_after_what_it_had_finished(elsewhere, capfd):
-    before = {"name": "newest", "asked": list(matrix.supported()[1]["newest"]), "command": "pytest -x"}
+def kept(elsewhere: Path, **numbers) -> None:
+    """What a command leaves that was stopped after its run of the newest."""
+    told = {"name": "newest", "asked": list(matrix.supported()[1]["newest"]), "command": "pytest -x", "seconds": 1}
     (elsewhere / "environments").mkdir()
-    (elsewhere / "environments" / "newest.json").write_text(json.dumps(before | {"not_run": "kept"}))
-    assert matrix.main(["--only", "newest", "-x"]) == 1
-    assert "newest: kept" in capfd.readouterr().out
+    told |= {"installed": dict.fromkeys(("python", "torch", "torchvision"), "kept"), "failing": []} | numbers
+    (elsewhere / "environments" / "newest.json").write_text(json.dumps(told))
+
+
+def test_a_stopped_command_goes_on_after_what_it_had_finished(elsewhere, capfd):
+    kept(elsewhere, passed=3, skipped=0, failed=0)
+    assert matrix.main(["--only", "newest", "-x"]) == 0
+    assert "3 passed" in capfd.readouterr().out
     assert not (elsewhere / "environments").exists()  # all was told, so the next command begins anew
+
+
+def test_a_run_that_gave_no_result_is_tried_again(elsewhere, capfd):
+    kept(elsewhere, not_run="pytest ended with -9")
+    assert matrix.main(["--only", "newest", "-x"]) == 1
+    assert "could not be installed" in capfd.readouterr().err
 
 
 def test_without_room_on_the_disk_it_says_how_much_is_needed(tmp_path, monkeypatch):

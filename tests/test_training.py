@@ -427,14 +427,21 @@ def test_the_progress_bar_of_the_command_appears_with_the_first_step_only(folder
     assert said.startswith("helpers.training: ") and said.count("\n") == 1
 
 
+CTRL_C_ON = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests started in the background inherit that it is ignored
+runpy.run_module("helpers.training", run_name="__main__", alter_sys=True)
+"""
+
+
 def test_ctrl_c_on_the_command_line_ends_with_130_and_the_same_line_goes_on(folder, tmp_path):
     words = ["--data", folder, "--epochs", 1500, "--batch-size", 8, "--image-size", 16, "--out", tmp_path / "run"]
-    run = [sys.executable, "-m", "helpers.training", *map(str, words)]
-    process = subprocess.Popen(run, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", CTRL_C_ON, *map(str, words)], cwd=ROOT, stderr=subprocess.PIPE,
+                               text=True)  # fmt: skip
     while not (tmp_path / "run" / "checkpoint.pt").exists() and process.poll() is None:
         os.sched_yield()
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=600)[1]
     assert process.returncode == 130
     assert "Traceback" not in said and "of 1500 epochs: run the same again" in said
     kept = checkpoints.load_checkpoint(tmp_path / "run" / "checkpoint.pt")
