@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from helpers.machine import has_bfloat16
+
 
 def optimizer_for(model: nn.Module, recipe) -> Optimizer:
     """The optimizer that a recipe names, for all weights of a model.
@@ -120,12 +122,13 @@ def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
     """The matrix U Vᵀ of a matrix U S Vᵀ, roughly: singular values between about 0.5 and 1.3, without computing an SVD.
 
     A polynomial of odd degree pushes every singular value towards 1, a few times over (Newton–Schulz, with the
-    coefficients of Jordan et al. 2024). In bfloat16, where rounding does no harm to a direction.
+    coefficients of Jordan et al. 2024). In bfloat16 where the hardware has it, as rounding does no harm to a direction;
+    where it is emulated, it would cost more than all the rest of a training step.
 
     Args:
         matrix: (M, N).
     """
-    x = matrix.bfloat16()
+    x = matrix.bfloat16() if has_bfloat16(matrix.device) else matrix
     x = x / (x.norm() + 1e-7)
     x = x.T if len(matrix) > matrix.shape[1] else x  # the smaller Gram matrix
     for _ in range(steps):

@@ -23,7 +23,7 @@ MAY_IMPORT = {  # module: the helpers it may import
     "projection_head": set(),
     "machine": set(),
     "colab": set(),
-    "optimizers": set(),
+    "optimizers": {"machine"},
     "clinic": {"data"},
     "checkpoints": {"encoder", "projection_head"},
     "evaluation": {"data", "encoder", "projection_head", "checkpoints", "augmentation"},

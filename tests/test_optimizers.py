@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.machine import has_bfloat16
 from helpers.optimizers import LARS, Muon, orthogonal
 
 
@@ -75,6 +76,12 @@ def test_orthogonal_keeps_the_directions_of_an_svd_and_levels_the_values(shape):
     values = torch.linalg.svdvals(ours)
     assert 0.5 < values.min() and values.max() < 1.35
     assert (ours * (u @ vh)).sum() / (ours.norm() * (u @ vh).norm()) > 0.95
+
+
+@pytest.mark.skipif(has_bfloat16(torch.device("cpu")), reason="this processor multiplies bfloat16 itself")
+def test_orthogonal_does_not_round_to_a_bfloat16_that_would_be_emulated():
+    matrix = torch.randn(8, 30, generator=seeded(4))
+    torch.testing.assert_close(orthogonal(matrix), orthogonal(matrix.double()).float(), atol=1e-4, rtol=1e-4)
 
 
 def test_muon_treats_all_matrices_but_the_first_as_such(model):
