@@ -241,7 +241,7 @@ def samples(root: str | Path = DATA) -> dict[str, Tensor]:
 
     The photographs come with scikit-learn (CC BY 2.0; flower by vultilion, temple by danielbuechele, both on Flickr).
     """
-    from sklearn.datasets import load_sample_image  # here: training does without the 80 MB
+    from sklearn.datasets import load_sample_image  # here: training does without its memory
 
     images, labels, _ = shapes.render(10, seed=5)
     pictures = {f"built in: {shapes.CLASSES[label]}": image for image, label in zip(images, labels.tolist())}

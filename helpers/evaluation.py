@@ -126,7 +126,7 @@ def linear_probe(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tenso
     Raises:
         ValueError: sizes that do not match, NaN or infinity, or a single class to learn.
     """
-    from sklearn import linear_model, pipeline, preprocessing  # here: training does without the 80 MB
+    from sklearn import linear_model, pipeline, preprocessing  # here: training does without its memory
 
     check_features("train_h", train_h, train_y)
     check_features("test_h", test_h, test_y)
@@ -147,7 +147,7 @@ def factor_r2(train_h: Tensor, train_factor: Tensor, test_h: Tensor, test_factor
     Returns:
         at most 1; below 0 where the map does worse than the mean.
     """
-    from sklearn import linear_model, metrics, pipeline, preprocessing  # here: training does without the 80 MB
+    from sklearn import linear_model, metrics, pipeline, preprocessing  # here: training does without its memory
 
     check_features("train_h", train_h)
     check_features("test_h", test_h)
@@ -178,7 +178,7 @@ def project(h: Tensor, method: str, seed: int = 0, start: Tensor | None = None) 
     """
     check_features("h", h)
     if method == "t-SNE":
-        from sklearn.manifold import TSNE  # here: training does without the 80 MB
+        from sklearn.manifold import TSNE  # here: training does without its memory
 
         init = "random" if start is None else (1e-4 * (start - start.mean(dim=0)) / start.std()).numpy()
         mapper = TSNE(metric="cosine", perplexity=min(30, len(h) / 4), init=init, random_state=seed)

@@ -256,7 +256,7 @@ def recipe_for(name: str, side: int, **settings) -> Recipe:
     time they see nearly twice as many, and things in a crop look larger than in the whole picture, which comes later
     (Touvron et al. 2019). On the built-in pictures only the larger encoders get the small-image stem.
     """
-    arch = settings.get("arch", "resnet8" if name == "shapes" else "resnet8x2")
+    arch = settings.get("arch", Recipe.arch if name == "shapes" else "resnet8x2")
     narrow, small = arch in encoder.NARROW, side <= 64
     if name == "shapes":
         return Recipe(**({"view_size": side, "small_images": small and not narrow} | settings))
@@ -294,9 +294,8 @@ def knn_monitor(train: data.ImageSet, queries: int = 1000, bank: int = 4000, k: 
     ask, known = order[:queries], order[queries : queries + bank]
 
     def monitor(model: nn.Module) -> dict[str, float]:
-        h = evaluation.extract_features(
-            model.encoder, train.images[torch.cat([known, ask])], 128
-        )  # (bank + queries, D)
+        both = train.images[torch.cat([known, ask])]  # (bank + queries, 3, H, W)
+        h = evaluation.extract_features(model.encoder, both, batch_size=128)  # (bank + queries, D)
         bank_h, query_h = h[: len(known)], h[len(known) :]
         knn = evaluation.knn_accuracy(bank_h, train.labels[known], query_h, train.labels[ask], k=min(k, len(known)))
         return {"knn": knn}
@@ -370,14 +369,18 @@ def epochs_in(
     trial, generator = copy.deepcopy(model), torch.Generator().manual_seed(recipe.seed)
     device = next(trial.parameters()).device
     optimizer = optimizer_for(trial, replace(recipe, base_lr=1e-6))
-    times = []
+
+    def timed_step() -> float:
+        start = time.perf_counter()
+        rows = torch.randperm(len(images), generator=generator)[: recipe.batch_size]
+        x_a, x_b = two_views(images[rows.to(images.device)].to(device), generator)
+        train_step(trial, optimizer, *distributed.own_rows(x_a, x_b), recipe.temperature)
+        return time.perf_counter() - start
+
     with fast(trial):
-        while len(times) < 10 or sum(times) < 0.03 * seconds:
-            start = time.perf_counter()
-            rows = torch.randperm(len(images), generator=generator)[: recipe.batch_size]
-            x_a, x_b = two_views(images[rows.to(images.device)].to(device), generator)
-            train_step(trial, optimizer, *distributed.own_rows(x_a, x_b), recipe.temperature)
-            times.append(time.perf_counter() - start)
+        times = [timed_step() for _ in range(10)]
+        enough = distributed.agreed(0.03 * seconds / statistics.median(times[1:]))  # a step takes all processes
+        times += [timed_step() for _ in range(10, int(enough))]
         start = time.perf_counter()
         if monitor:
             monitor(trial)
@@ -396,10 +399,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m helpers.training", description=main.__doc__)
     option = parser.add_argument
     option("--data", default="shapes", help="shapes, cifar10, stl10 or folder:PATH (default: shapes)")
-    option("--arch", help=f"{', '.join(encoder.NAMES)} (default, as of all below but --seed: recipe_for's)")
     option("--epochs", type=float, help=f"how often every image is seen (default: {Recipe.epochs})")
     option("--seconds", type=float, help="instead of --epochs: as many as fit into this time on this machine")
     option("--out", required=True, help="folder for checkpoint.pt and result.json, for instance runs/first")
+    option("--arch", help=f"{', '.join(encoder.NAMES)} (default: recipe_for's, as of the next four)")
     option("--batch-size", type=int, help="images a step")
     option("--temperature", type=float, help="of NT-Xent")
     option("--optimizer", help="adamw, muon or lars")
@@ -464,12 +467,11 @@ def with_progress_bar(model, images, two_views, recipe, monitor, checkpoint) -> 
         latest.update(monitor(model))
         return dict(latest)
 
-    steps, hidden = steps_of(recipe, len(images)), distributed.rank() > 0
-    with tqdm(total=steps, unit="step", delay=1e-6, mininterval=0, disable=hidden) as bar:  # seen after the first step
+    with tqdm(unit="step", delay=1e-6, mininterval=0, disable=distributed.rank() > 0) as bar:  # seen after a step
 
         def on_step(step: int, total_steps: int, loss: float) -> None:
             if bar.n == 0:
-                bar.initial = bar.n = step  # of a run that goes on
+                bar.total, bar.initial, bar.n = total_steps, step, step  # of a run that goes on, too
             bar.set_postfix({"loss": loss, **latest}, refresh=False)
             bar.update(step + 1 - bar.n)
             bar.mininterval = 0.1  # second

@@ -1,5 +1,6 @@
 """Several processes make the run that one process makes: the same loss, gradient, statistics and files."""
 
+import datetime
 import json
 import os
 import subprocess
@@ -51,10 +52,24 @@ def gathered() -> dict:
     return {"rows": rows.detach(), "slope": own.grad[:, 0], "number": distributed.agreed(1 / 3 + distributed.rank())}
 
 
+def timed() -> dict:
+    """How many steps a process times, and how many epochs it then finds, where each would stop at another moment."""
+    drawn, views, images = [], training.views_of(RECIPE), torch.zeros(12, 3, 8, 8, dtype=torch.uint8)
+
+    def counted(images, generator):
+        drawn.append(len(images))
+        return views(images, generator)
+
+    seconds = (20, 200)[distributed.rank()]
+    epochs = training.epochs_in(seconds, training.build_model(RECIPE), images, counted, RECIPE)
+    return {"steps": len(drawn), "epochs": epochs}
+
+
 def process(rank: int, count: int, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count)
-    result = {"resnet": step("resnet"), "plain": step("plain"), "gathered": gathered()}
+    meeting = {"init_method": f"file://{folder}/meeting", "timeout": datetime.timedelta(seconds=60)}
+    dist.init_process_group("gloo", rank=rank, world_size=count, **meeting)
+    result = {"resnet": step("resnet"), "plain": step("plain"), "gathered": gathered(), "timed": timed()}
     try:
         distributed.own_rows(torch.zeros(count + 1, 3))
     except ValueError as problem:
@@ -95,6 +110,10 @@ def test_processes_agree_on_the_very_number_of_the_first(two):
     assert [seen["gathered"]["number"] for seen in two] == [1 / 3, 1 / 3]
 
 
+def test_processes_time_the_same_steps_and_find_the_same_epochs_whatever_each_has_measured(two):
+    assert two[0]["timed"] == two[1]["timed"] and two[0]["timed"]["steps"] >= 10
+
+
 def test_a_batch_that_cannot_be_shared_evenly_is_refused_with_the_numbers(two):
     assert two[0]["uneven"] == "batch_size is 3, which 2 processes cannot share evenly: take a multiple of 2."
 
@@ -126,7 +145,7 @@ def one(folder, tmp_path_factory) -> Path:
 
 
 def words(folder: str) -> list[str]:
-    return ["--data", folder, "--batch-size", "8", "--epochs", "2", "--lr", "0.0001"]  # small: rounding is not to grow
+    return ["--data", folder, "--batch-size", "8", "--epochs", "2", "--arch", "resnet8"]
 
 
 def agrees(run: Path, other: Path) -> bool:
@@ -150,7 +169,7 @@ def test_two_processes_go_on_with_what_one_began(folder, one, tmp_path):
             raise KeyboardInterrupt
 
     images = data.load_images(folder, "pretrain")
-    recipe = training.recipe_for(folder, images.images.shape[-1], epochs=2, batch_size=8, base_lr=1e-4)
+    recipe = training.recipe_for(folder, images.images.shape[-1], epochs=2, batch_size=8, arch="resnet8")
     begun, views = training.build_model(recipe), training.views_of(recipe)
     with pytest.raises(training.Interrupted, match="keeps 1 of 2 epochs"):
         training.pretrain(

@@ -8,7 +8,6 @@ is not run again.
 """
 
 import argparse
-import math
 import multiprocessing
 import statistics
 import sys
@@ -21,13 +20,14 @@ import torch
 from data import record
 from helpers import training
 from helpers.data import load_images
-from helpers.findings.core import Lab, half_width, knn
+from helpers.findings.core import Lab, interval, knn
 from helpers.machine import usable_cores
 
 EPOCHS, HELD_BACK, BANK = 1.25, 5_000, 20_000
 CHOICES = {  # what is put in the place of a choice; {} is the recipe itself
     "the recipe": {},
     "fused views": {"fused": True},
+    "full colour strength": {"strength": 1.0},
     "half as wide": {"arch": "resnet8"},
     "AdamW": {"optimizer": "adamw"},
     "temperature 0.2": {"temperature": 0.2},
@@ -103,17 +103,13 @@ def summary(rows: list[dict]) -> dict[str, dict]:
         mine = [row for row in rows if row["choice"] == name]
         pairs = [(row, by_run.get(("the recipe", row["seed"], row["epochs"]))) for row in mine]
         differences = [row["knn"] - other["knn"] for row, other in pairs if other]
-        mean = statistics.mean(differences) if differences else 0.0
-        reach = half_width(differences) if name != "the recipe" else math.inf
-        known = math.isfinite(reach)
+        alone = name == "the recipe" or not differences
+        compared = {"difference": 0.0, "low": None, "high": None} if alone else interval(differences)
         found[name] = {
             "knn": statistics.mean(row["knn"] for row in mine),
             "core_seconds": statistics.mean(row["core_seconds"] for row in mine),
             "seeds": len(mine),
-            "difference": mean,
-            "low": mean - reach if known else None,
-            "high": mean + reach if known else None,
-        }
+        } | compared
     return found
 
 

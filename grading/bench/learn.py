@@ -43,8 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         left = [length for length in minutes if length not in done]
         if not left:
             continue
-        rows += [row | {"job": name} for row in measured(name, left, seed, train, test)]
-        rows = [row for row in rows if in_time(row)]
+        rows += [row | {"job": name} for row in measured(name, left, seed, train, test) if in_time(row)]
         numbers = summary(rows) | {"threads": threads, "bfloat16": has_bfloat16(torch.device("cpu")), "runs": rows}
         numbers |= {"pictures": {"bank": len(train), "queries": len(test)}, "recipe": asdict(ours(0))}
         record.write_result(path.stem, "make bench-learn", chosen.seeds, numbers)

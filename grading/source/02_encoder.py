@@ -267,8 +267,8 @@ for arch in ("resnet8", "resnet8x2", "resnet18", "resnet50", "resnet200"):
 #
 # That is also why the course has a network of its own. **ResNet-8** has three stages with one block each, 32, 64 and
 # 128 channels wide, and $h$ has 128 numbers. Two CPU cores can pretrain it while you wait. Photographs have more to tell:
-# for them there is **ResNet-8 (2×)**, twice as wide everywhere, with half as many places a side from the first stage on,
-# at about the same price. Whoever has a GPU takes ResNet-18 or ResNet-50 by changing one word.
+# for them there is **ResNet-8 (2×)**, whose three stages are twice as wide and have half as many places a side, at about
+# the same price. Whoever has a GPU takes ResNet-18 or ResNet-50 by changing one word.
 #
 # One thing the stem is not: a law. ResNet-8 has no fourth stage, so behind the ImageNet stem its last map is 2 × 2 and
 # none of its weights is idle. It is then many times cheaper, and on pictures as plain as ours it may well do. Which

@@ -146,17 +146,18 @@ def judged(finding: Finding, rows: dict[str, dict[str, list[float]]]) -> list[di
         if larger[0] in rows and smaller[0] in rows:
             pairs = zip(rows[larger[0]][larger[1]], rows[smaller[0]][smaller[1]], strict=True)
             differences = [a - b for a, b in pairs]
-            mean, reach = statistics.mean(differences), half_width(differences)
-            ends = {"low": mean - reach, "high": mean + reach} if math.isfinite(reach) else {"low": None, "high": None}
-            found.append({"larger": list(larger), "smaller": list(smaller), "difference": mean} | ends)
+            found.append({"larger": list(larger), "smaller": list(smaller)} | interval(differences))
     return found
 
 
-def half_width(values: list[float]) -> float:
-    """Half of the 95 % interval of a mean; infinite for a single value."""
-    if len(values) < 2:
-        return math.inf
-    return float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
+def interval(differences: list[float]) -> dict[str, float | None]:
+    """Their mean and its 95 % interval (Student's t), whose ends are not known from a single one."""
+    mean = statistics.mean(differences)
+    if len(differences) < 2:
+        return {"difference": mean, "low": None, "high": None}
+    quantile = float(stats.t.ppf(0.975, len(differences) - 1))
+    reach = quantile * statistics.stdev(differences) / len(differences) ** 0.5
+    return {"difference": mean, "low": mean - reach, "high": mean + reach}
 
 
 def verdict(contrasts: list[dict]) -> str:
