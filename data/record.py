@@ -16,6 +16,8 @@ def write_result(name: str, command: str, seed: int | list[int], numbers: dict) 
     import torch
     import torchvision
 
+    from helpers.machine import has_bfloat16
+
     stamp = {
         "command": command,
         "seed": seed,
@@ -25,7 +27,14 @@ def write_result(name: str, command: str, seed: int | list[int], numbers: dict) 
             "torchvision": torchvision.__version__,
             "numpy": numpy.__version__,
         },
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.system(), "gpu": gpu(torch)},
+        "machine": {
+            "processor": processor(),
+            "vectors": torch.backends.cpu.get_cpu_capability(),
+            "bfloat16": has_bfloat16(torch.device("cpu")),
+            "cores": os.cpu_count(),
+            "system": platform.system(),
+            "gpu": gpu(torch),
+        },
         "date": datetime.date.today().isoformat(),
     }
     path = RESULTS / f"{name}.json"
