@@ -3,7 +3,8 @@
 Every seed is a run of all conditions; seeds run side by side, one thread each. Writes data/results/findings/NAME.json:
 every number of every seed, the contrasts with their 95 % intervals, and the verdict; and NAME.png beside it. All results
 that are there stand in one table, data/results/findings/README.md; without a name nothing else is done. `--data cifar10`
-or `--data folder:PATH` asks the same of photographs, with the recipe for them, and writes NAME-cifar10.json.
+or `--data folder:PATH` asks the same of photographs, with the recipe for them, and writes NAME-cifar10.json. `--again`,
+on another machine, keeps the results that are there, writes its own to findings/again/, and the table sets them side by side.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import torch
 from data.record import RESULTS, write_result
 from helpers import plots
 from helpers.data import load_images
-from helpers.findings import FINDINGS, Lab, judged, verdict
+from helpers.findings import FINDINGS, Finding, Lab, judged, verdict
 from helpers.machine import usable_cores
 from helpers.training import recipe_for
 
@@ -33,42 +34,58 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(FINDINGS)}, or all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3], help="one run each (default: 0 1 2 3)")
     parser.add_argument("--data", default="shapes", help="shapes, cifar10, stl10 or folder:PATH (default: shapes)")
+    parser.add_argument("--again", action="store_true", help="keep the results there are, and compare with them")
     chosen = parser.parse_args(arguments)
     names = list(FINDINGS) if chosen.names == ["all"] else chosen.names
     unknown = [name for name in names if name not in FINDINGS]
     if unknown:
         print(f"There is no finding {unknown[0]!r}; there are {', '.join(FINDINGS)}.", file=sys.stderr)
         return 1
-    for name in names:
-        measure(name, chosen.seeds, chosen.data)
+    for same in experiments(names):
+        measure(same, chosen.seeds, chosen.data, "findings/again" if chosen.again else "findings")
     print(table())
     if (RESULTS / "findings").is_dir():
         (RESULTS / "findings" / "README.md").write_text(page(), encoding="utf-8")
     return 0
 
 
-def measure(name: str, seeds: list[int], data: str) -> None:
-    """Run one finding with every seed, and write what came out."""
-    began, finding = time.perf_counter(), FINDINGS[name]
+def experiments(names: list[str]) -> list[list[Finding]]:
+    """The findings of these names; those that ask the same experiment different questions come together."""
+    groups: dict[tuple, list[Finding]] = {}
+    for finding in (FINDINGS[name] for name in names):
+        groups.setdefault((finding.measure, finding.conditions), []).append(finding)
+    return list(groups.values())
+
+
+def measure(findings: list[Finding], seeds: list[int], data: str, folder: str) -> None:
+    """Run one experiment with every seed, and write what came out, for each finding that asks for it."""
+    began, conditions = time.perf_counter(), findings[0].conditions
     with ProcessPoolExecutor(usable_cores(), multiprocessing.get_context("spawn")) as pool:
-        runs = list(pool.map(run, repeat(name), seeds, repeat(data)))
+        runs = list(pool.map(run, repeat(findings[0].name), seeds, repeat(data)))
     rows = {
         condition: {number: [round(each[condition][number], 6) for each in runs] for number in runs[0][condition]}
-        for condition in finding.conditions
+        for condition in conditions
     }
+    seconds = round(time.perf_counter() - began)
+    for finding in findings:
+        write(finding, rows, seeds, data, folder, seconds)
+
+
+def write(finding: Finding, rows: dict, seeds: list[int], data: str, folder: str, seconds: int) -> None:
+    """One results file and its figure."""
     contrasts, place = judged(finding, rows), kind(data)
     numbers = {
         "finding": {key: getattr(finding, key) for key in ("name", "question", "claim", "source", "published")},
         "data": place or "shapes", "pictures": {"bank": BANK, "queries": QUERIES},
         "recipe": asdict(laboratory(seeds[0], data).recipe), "threads": 1,
-        "rows": rows, "contrasts": contrasts, "verdict": verdict(contrasts), "seconds": round(time.perf_counter() - began),
+        "rows": rows, "contrasts": contrasts, "verdict": verdict(contrasts), "seconds": seconds,
     }  # fmt: skip
-    path = f"findings/{name}{f'-{place}' if place else ''}"
-    command = f"python -m data.findings {name} --seeds {' '.join(map(str, seeds))}"
+    path = f"{folder}/{finding.name}{f'-{place}' if place else ''}"
+    command = f"python -m data.findings {finding.name} --seeds {' '.join(map(str, seeds))}"
     if place:  # the name of a folder, without where it lies on this machine
         command += f" --data {'folder:' if data.startswith('folder:') else ''}{place}"
-    write_result(path, command, seeds, numbers)
-    figure = plots.composition_matrix(rows) if name == "composition" else plots.finding(rows, name)
+    write_result(path, command + (" --again" if folder.endswith("again") else ""), seeds, numbers)
+    figure = plots.composition_matrix(rows) if finding.name == "composition" else plots.finding(rows, finding.name)
     figure.savefig(RESULTS / f"{path}.png", dpi=110, metadata={"Software": None})
 
 
@@ -101,9 +118,9 @@ def kind(data: str) -> str:
     return "" if data == "shapes" else data.rstrip("/").split("/")[-1].split(":")[-1]
 
 
-def results() -> dict[str, dict]:
+def results(folder: str = "findings") -> dict[str, dict]:
     """{name of the file: what is in it} of all results there are."""
-    paths = sorted((RESULTS / "findings").glob("*.json"))
+    paths = sorted((RESULTS / folder).glob("*.json"))
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
@@ -125,7 +142,7 @@ def table() -> str:
 
 
 def page() -> str:
-    """The same as a page, with what was published and a link to each figure."""
+    """The same as a page, with what was published and a link to each figure; then the second measurement, if there is one."""
     lines = [
         "# Findings of contrastive learning, asked again",
         "",
@@ -143,7 +160,33 @@ def page() -> str:
         lines.append(
             f"| [{name}]({name}.png) | {told['claim']} | {published} | {result['verdict']}, {seeds} seeds | {numbers} |"
         )
-    return "\n".join(lines) + "\n"
+    again = results("findings/again")
+    return "\n".join(lines + (compared(results(), again) if again else [])) + "\n"
+
+
+def compared(first: dict[str, dict], again: dict[str, dict]) -> list[str]:
+    """A section for the results of a second machine: is each difference within the interval of the first?"""
+    rows, inside = [], []
+    for name in [name for name in again if name in first]:
+        pairs = list(zip(first[name]["contrasts"], again[name]["contrasts"], strict=True))
+        within = [a["low"] is not None and a["low"] <= b["difference"] <= a["high"] for a, b in pairs]
+        inside += within
+        told = [
+            f"{contrast(b)[0]} {contrast(a)[1]}, again **{contrast(b)[1]}**{'' if yes else ' (outside)'}"
+            for (a, b), yes in zip(pairs, within, strict=True)
+        ]
+        rows.append(f"| {name} | {first[name]['verdict']} | {again[name]['verdict']} | {'<br>'.join(told)} |")
+    return [
+        "",
+        "## On a second machine",
+        "",
+        f"{sum(inside)} of {len(inside)} differences lie within the 95 % interval of the first machine. The settings and seeds are",
+        "the same; the processors round differently, and after some hundred steps the weights have nothing in common.",
+        "",
+        "| finding | verdict | again | differences [95 % interval] |",
+        "|---|---|---|---|",
+        *rows,
+    ]
 
 
 if __name__ == "__main__":

@@ -196,6 +196,37 @@ def test_the_command_writes_every_seeds_numbers_the_intervals_the_verdict_and_a_
     assert page[-1].startswith("| [histogram](histogram.png) |") and f"| {result['verdict']}, 2 seeds |" in page[-1]
 
 
+def test_findings_that_ask_the_same_experiment_are_measured_together():
+    names = [[finding.name for finding in same] for same in command.experiments(list(FINDINGS))]
+    assert ["head", "spectrum"] in names and sorted(sum(names, [])) == sorted(FINDINGS)
+
+
+def result(low: float, high: float, verdict: str) -> dict:
+    middle = {"difference": (low + high) / 2, "low": low, "high": high}
+    return {"verdict": verdict, "contrasts": [{"larger": ["a", "knn"], "smaller": ["b", "knn"]} | middle]}
+
+
+def test_a_second_machine_is_told_which_differences_lie_within_the_first_ones_interval():
+    first = {"x": result(0.1, 0.3, "reproduced"), "y": result(-0.1, 0.1, "unresolved"), "only first": {}}
+    again = {"x": result(0.25, 0.45, "reproduced"), "y": result(-0.2, 0.3, "unresolved")}
+    lines = command.compared(first, again)
+    assert "1 of 2 differences lie within" in " ".join(lines)
+    assert lines[-2].startswith("| x | reproduced | reproduced |") and "+0.200 [+0.100, +0.300], again" in lines[-2]
+    assert "(outside)" in lines[-2] and "(outside)" not in lines[-1]
+
+
+def test_a_second_measurement_keeps_the_first_and_the_page_sets_them_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "RESULTS", tmp_path), monkeypatch.setattr(command, "RESULTS", tmp_path)
+    assert command.main(["histogram", "--seeds", "0", "1"]) == 0
+    first = (tmp_path / "findings/histogram.json").read_bytes()
+    assert command.main(["histogram", "--seeds", "0", "1", "--again"]) == 0
+    assert (tmp_path / "findings/histogram.json").read_bytes() == first
+    again = json.loads((tmp_path / "findings/again/histogram.json").read_text(encoding="utf-8"))
+    assert again["command"] == "python -m data.findings histogram --seeds 0 1 --again"
+    assert again["rows"] == json.loads(first)["rows"]  # no training in this one, so the very same
+    assert "3 of 3 differences" in (tmp_path / "findings/README.md").read_text(encoding="utf-8")
+
+
 def test_the_matrix_of_compositions_has_single_operations_on_the_diagonal():
     rows = {name: {"knn": [0.1 * place]} for place, name in enumerate(FINDINGS["composition"].conditions)}
     [axes] = plots.composition_matrix(rows).axes
