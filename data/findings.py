@@ -110,7 +110,7 @@ def laboratory(seed: int, data: str) -> Lab:
         for part, count in ((train, BANK), (test, QUERIES))
     )
     kind_of_pictures = "shapes" if data == "shapes" else "photographs"
-    return Lab(bank, queries, recipe_for(kind_of_pictures, train.images.shape[-1], epochs=EPOCHS, seed=seed))
+    return Lab(bank, queries, recipe_for(kind_of_pictures, train.images.shape[-1], epochs=EPOCHS, views=2, seed=seed))
 
 
 def kind(data: str) -> str:

@@ -30,7 +30,7 @@ def main() -> None:
         "seconds": round(seconds, 1),
         "threads": torch.get_num_threads(),
         "final_loss": history["loss"][-1],
-        "test_accuracy": {name: {"knn": knn, "probe": probe} for name, knn, probe in rows},
+        "test_accuracy": {name: {"knn": knn, "white": white, "probe": probe} for name, knn, white, probe in rows},
     }
     write_result("encoder", "python -m data.make_encoder", recipe.seed, numbers)
 

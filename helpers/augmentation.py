@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+Area = tuple[float, float]  # of a crop, from and to, as shares of the image
 TwoViewsOfBatch = Callable[[Tensor, Generator], tuple[Tensor, Tensor]]
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # columns of `factors`
@@ -32,7 +33,7 @@ def crop_boxes(
     count: int,
     height: int,
     width: int,
-    area: tuple[float, float],
+    area: Area,
     generator: Generator | None,
     widest: float = 4 / 3,
 ) -> Tensor:
@@ -223,7 +224,7 @@ def view(
     size: int = 32,
     strength: float = 0.5,
     blur: bool = False,
-    area: tuple[float, float] = (0.08, 1.0),
+    area: Area = (0.08, 1.0),
 ) -> Tensor:
     """One random view of every image: crop, flip, colour distortion and, if wanted, blur (SimCLR, appendix A).
 
@@ -243,9 +244,7 @@ def view(
     return random_blur(views, generator) if blur else views
 
 
-def random_crop(
-    images: Tensor, generator: Generator | None, size: int, area: tuple[float, float] = (0.08, 1.0)
-) -> Tensor:
+def random_crop(images: Tensor, generator: Generator | None, size: int, area: Area = (0.08, 1.0)) -> Tensor:
     """A random box of every image of (N, 3, H, W), resized to (N, 3, size, size); every other one is mirrored."""
     n, _, height, width = images.shape
     boxes = crop_boxes(n, height, width, area, generator).to(images.device)
@@ -281,7 +280,7 @@ def fast_view(
     size: int = 32,
     strength: float = 0.5,
     blur: bool = False,
-    area: tuple[float, float] = (0.08, 1.0),
+    area: Area = (0.08, 1.0),
 ) -> Tensor:
     """`view` with its colour distortion in one matrix product: same arguments, same random draws, same statistics.
 
@@ -339,18 +338,20 @@ def hue_matrices(shift: Tensor) -> Tensor:
 
 
 def batch_views(
-    size: int, strength: float = 0.5, blur: bool = False, area: tuple[float, float] = (0.08, 1.0), fast: bool = False
+    size: int, strength: float = 0.5, blur: bool = False, area: Area = (0.08, 1.0), fast: bool = False, views: int = 2
 ) -> TwoViewsOfBatch:
     """The function two_views(images, generator) -> (x_a, x_b) of this recipe, the one training calls.
 
     images: (N, 3, H, W) uint8; x_a, x_b: (N, 3, size, size) float32, row i of both from image i, each made by
-    `view`, or by `fast_view` if fast.
+    `view`, or by `fast_view` if fast. With more `views` it gives as many such batches.
     """
     check_recipe(size, strength, area)
+    if views < 2:
+        raise ValueError(f"views is {views}; a positive takes 2 views of an image, or more.")
     make = fast_view if fast else view
 
     def two_views(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        return tuple(make(images, generator, size, strength, blur, area) for _ in "ab")
+        return tuple(make(images, generator, size, strength, blur, area) for _ in range(views))
 
     return two_views
 
@@ -372,7 +373,7 @@ def each_image(two_views_of_one: Callable[[Tensor], tuple[Tensor, Tensor]]) -> T
     return two_views
 
 
-def check_recipe(size: int, strength: float, area: tuple[float, float]) -> None:
+def check_recipe(size: int, strength: float, area: Area) -> None:
     """Raise ValueError, saying what is wanted, where a setting makes no sense."""
     if size < 2:
         raise ValueError(f"size is {size}; a view needs a side of at least 2 pixels.")
@@ -382,7 +383,7 @@ def check_recipe(size: int, strength: float, area: tuple[float, float]) -> None:
         raise ValueError(f"area is {area}; give two shares of the image, as in (0.08, 1.0).")
 
 
-def check_views(images: Tensor, size: int, strength: float, area: tuple[float, float]) -> None:
+def check_views(images: Tensor, size: int, strength: float, area: Area) -> None:
     """The same for a batch of images and its settings."""
     check_recipe(size, strength, area)
     if images.ndim != 4 or images.shape[1] != 3:
@@ -494,7 +495,5 @@ def histogram_similarities(x_a: Tensor, x_b: Tensor) -> Tensor:
 def color_histograms(views: Tensor, bins: int = 32) -> Tensor:
     """(N, 3, bins) share of the pixels of (N, 3, H, W), float in [0, 1], whose red, green, blue falls into each bin."""
     place = (views.flatten(2) * bins).long().clamp(0, bins - 1)  # (N, 3, H·W)
-    counts = torch.zeros(*place.shape[:2], bins, device=views.device).scatter_add_(
-        2, place, torch.ones_like(views.flatten(2))
-    )
-    return counts / place.shape[2]
+    counts = torch.zeros(*place.shape[:2], bins, device=views.device)
+    return counts.scatter_add_(2, place, torch.ones_like(counts[:, :, :1]).expand_as(place)) / place.shape[2]

@@ -7,6 +7,7 @@ With `torchrun --nproc-per-node 2` in place of `python`, two processes share eve
 
 import argparse
 import copy
+import itertools
 import json
 import math
 import platform
@@ -14,7 +15,7 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from helpers.machine import best_device, cap_threads, fast
 from helpers.optimizers import optimizer_for
 from helpers.projection_head import SimCLR, head_for
 
-TwoViews = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
+TwoViews = Callable[[Tensor, torch.Generator], tuple[Tensor, ...]]
 Monitor = Callable[[nn.Module], dict[str, float]]
 
 
@@ -44,6 +45,7 @@ class Recipe:
     view_size: int = 32  # pixels; the side of the images
     epochs: float = 20  # times every image is seen; 2.5 ends in the middle of the third epoch
     batch_size: int = 128  # N images, so 2N views and 2N - 2 negatives for each anchor
+    views: int = 2  # of every image of a batch; with more, every pair of them is a positive (Shidani et al. 2024)
     optimizer: str = "adamw"  # or "muon", which learns more in few steps, or "lars", the paper's, for large batches
     base_lr: float = 3e-3  # reached at the end of the warm-up
     weight_decay: float = 0.01  # of AdamW, decoupled, per unit of learning rate; Muon has none
@@ -93,10 +95,19 @@ def train_step(
     Returns:
         The loss before the step, a plain number.
     """
+    return step_on_views(model, optimizer, (x_a, x_b), temperature)
+
+
+def step_on_views(model: nn.Module, optimizer: torch.optim.Optimizer, views: Sequence[Tensor], temperature: float):
+    """train_step for two views or more, (N, 3, H, W) each: the loss is the mean over all pairs of views.
+
+    V views of N images cost V / 2 times what two cost, and have V (V - 1) / 2 times as many pairs. So in equal time
+    fewer images in more views teach more (Shidani et al. 2024, "Poly-View Contrastive Learning").
+    """
     model.train()
-    _, z = model(torch.cat([x_a, x_b]))  # (2N, D)
-    z_a, z_b = z.chunk(2)  # (N, D) each
-    loss = nt_xent(z_a, z_b, temperature)
+    _, z = model(torch.cat(tuple(views)))  # (V·N, D)
+    pairs = list(itertools.combinations(z.chunk(len(views)), 2))  # (N, D) each
+    loss = sum(nt_xent(z_a, z_b, temperature) for z_a, z_b in pairs) / len(pairs)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -120,7 +131,7 @@ def pretrain(
     Args:
         model: x -> (h, z), on the device it is to train on; changed in place.
         images: (M, 3, H, W) uint8, M >= recipe.batch_size.
-        two_views: images (N, 3, H, W) uint8, generator -> (x_a, x_b).
+        two_views: images (N, 3, H, W) uint8, generator -> (x_a, x_b), or more views of the same images.
         recipe: of its fields, those about the model and the views must already be in `model` and `two_views`.
         monitor: called with the model after each epoch; its numbers go into the history.
         checkpoint: file that is written after each epoch, and resumed from where it exists.
@@ -154,8 +165,8 @@ def pretrain(
                 lr = warmup_cosine(step, total_steps, warmup_steps, recipe.base_lr)
                 for group in optimizer.param_groups:
                     group["lr"] = lr
-                x_a, x_b = two_views(images[rows.to(images.device)].to(device), generator)
-                loss = train_step(shared, optimizer, *distributed.own_rows(x_a, x_b), recipe.temperature)
+                views = distributed.own_rows(*two_views(images[rows.to(images.device)].to(device), generator))
+                loss = step_on_views(shared, optimizer, views, recipe.temperature)
                 history["loss"].append(loss), history["lr"].append(lr)
                 if on_step:
                     on_step(step, total_steps, loss)
@@ -250,19 +261,20 @@ def epochs_done(checkpoint: str | Path) -> int:
 def recipe_for(name: str, side: int, **settings) -> Recipe:
     """A recipe for a data set, by its name and the side of its images in pixels; settings are fields of Recipe.
 
-    Photographs get an encoder twice as wide, half the colour strength, smaller crops, a lower temperature, larger
-    batches, Muon and a batch normalisation in the head; `make choices` takes these back one by one. Up to 64 pixels a
-    side they get the small-image stem. Our small encoders then train on views of three quarters of the side: in equal
-    time they see nearly twice as many, and things in a crop look larger than in the whole picture, which comes later
+    Photographs get an encoder twice as wide, four views each, half the colour strength, smaller crops, a lower
+    temperature, Muon and a batch norm in the head; `make choices` takes these back one by one. Up to 64 pixels a side
+    they get the small-image stem. Our small encoders then train on views of three quarters of the side: in equal time
+    they see nearly twice as many, and things in a crop look larger than in the whole picture, which comes later
     (Touvron et al. 2019). On the built-in pictures only the larger encoders get the small-image stem.
     """
     arch = settings.get("arch", Recipe.arch if name == "shapes" else "resnet8x2")
     narrow, small = arch in encoder.NARROW, side <= 64
     if name == "shapes":
         return Recipe(**({"view_size": side, "small_images": small and not narrow} | settings))
-    views = {"view_size": 3 * side // 4 if small and narrow else side, "strength": 0.5, "area": (0.2, 1.0)}
-    learning = {"optimizer": "muon", "base_lr": 2e-3, "batch_size": 256, "temperature": 0.1, "head_norm": True}
-    return Recipe(**({"arch": arch, "small_images": small} | views | learning | settings))
+    look = {"view_size": 3 * side // 4 if small and narrow else side, "strength": 0.5, "area": (0.2, 1.0), "views": 4}
+    look |= {"batch_size": 512 // settings.get("views", 4)}  # 512 views a step
+    learning = {"optimizer": "muon", "base_lr": 2e-3, "temperature": 0.1, "head_norm": True}
+    return Recipe(**({"arch": arch, "small_images": small} | look | learning | settings))
 
 
 def build_model(recipe: Recipe) -> SimCLR:
@@ -273,9 +285,9 @@ def build_model(recipe: Recipe) -> SimCLR:
         return SimCLR(body, head_for(feature_dim, recipe.hidden_dim, recipe.out_dim, recipe.head_norm))
 
 
-def views_of(recipe: Recipe) -> TwoViews:
+def views_of(r: Recipe) -> TwoViews:
     """The batched two_views of the recipe."""
-    return augmentation.batch_views(recipe.view_size, recipe.strength, recipe.blur, recipe.area, recipe.fused)
+    return augmentation.batch_views(r.view_size, r.strength, r.blur, r.area, r.fused, r.views)
 
 
 def knn_monitor(train: data.ImageSet, queries: int = 1000, bank: int = 4000, k: int = 20, seed: int = 0) -> Monitor:
@@ -311,7 +323,7 @@ def geometry_monitor(images: Tensor, two_views: TwoViews, count: int = 256, seed
     """
     generator = torch.Generator().manual_seed(seed)
     some = images[torch.randperm(len(images), generator=generator)[:count].to(images.device)]
-    x_a, x_b = two_views(some, generator)
+    x_a, x_b = two_views(some, generator)[:2]
 
     def monitor(model: nn.Module) -> dict[str, float]:
         whole = nn.Sequential(model.encoder, model.head)
@@ -373,8 +385,8 @@ def epochs_in(
     def timed_step() -> float:
         start = time.perf_counter()
         rows = torch.randperm(len(images), generator=generator)[: recipe.batch_size]
-        x_a, x_b = two_views(images[rows.to(images.device)].to(device), generator)
-        train_step(trial, optimizer, *distributed.own_rows(x_a, x_b), recipe.temperature)
+        views = distributed.own_rows(*two_views(images[rows.to(images.device)].to(device), generator))
+        step_on_views(trial, optimizer, views, recipe.temperature)
         return time.perf_counter() - start
 
     with fast(trial):
@@ -429,7 +441,7 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
         raise ValueError("--epochs and --seconds both say how long to train; give one of them.")
     images = data.load_images(arguments.data, "pretrain", image_size=arguments.image_size)
     names = ("arch", "epochs", "batch_size", "temperature", "optimizer", "base_lr", "seed")
-    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     recipe = recipe_for(arguments.data, images.images.shape[-1], **given)
     cap_threads()
     model, two_views = build_model(recipe).to(best_device()), views_of(recipe)

@@ -209,6 +209,13 @@ def test_views_are_float32_in_range_and_differ_and_leave_the_images_alone(fast):
     assert not torch.equal(x_a, x_b) and torch.equal(images, before)
 
 
+def test_more_views_begin_with_the_two_that_the_same_seed_gives():
+    images = (255 * random_images()).byte()
+    two, four = (augmentation.batch_views(20, views=views)(images, seeded(19)) for views in (2, 4))
+    assert len(four) == 4 and all(torch.equal(a, b) for a, b in zip(two, four[:2], strict=True))
+    assert len({view.sum().item() for view in four}) == 4
+
+
 def test_operations_leave_their_input_alone():
     images = random_images()
     before = images.clone()
@@ -242,6 +249,7 @@ def test_the_gpu_makes_the_same_views_from_a_generator_on_the_cpu(fast):
         ({"strength": 3.0}, "strength is 3.0"),
         ({"strength": -1.0}, "strength"),
         ({"area": (0.5, 0.2)}, "area"),
+        ({"views": 1}, "views is 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_in_a_sentence(settings, words):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from data import record
 from grading.bench import choices, figures, learn, peers
-from helpers import encoder
+from helpers import encoder, training
 from helpers.data import load_images
 from helpers.projection_head import SimCLR, projection_mlp
 
@@ -20,11 +20,11 @@ PIL_PEERS = [peer for peer in peers.PEERS if peer.name != "lightly"]  # lightly 
 def runs() -> list[dict]:
     """Made-up rows, to look at the arithmetic alone."""
     found = [
-        {"name": "raw pixels", "minutes": 0, "seed": 0, "knn": 0.36},
-        {"name": "UvA", "minutes": 3, "seed": 0, "knn": 0.4},
+        {"name": "raw pixels", "minutes": 0, "seed": 0, "knn": 0.36, "white": 0.35},
+        {"name": "UvA", "minutes": 3, "seed": 0, "knn": 0.4, "white": 0.45},
     ]
-    found += [{"name": "ours", "minutes": 3, "seed": seed, "knn": 0.6 + 0.01 * seed} for seed in (0, 1)]
-    return found + [{"name": "ours", "minutes": 10.0, "seed": 0, "knn": 0.7}]
+    found += [{"name": "ours", "minutes": 3, "seed": seed, "knn": 0.6 + 0.01 * seed, "plain": 0.5} for seed in (0, 1)]
+    return found + [{"name": "ours", "minutes": 10.0, "seed": 0, "knn": 0.7, "plain": 0.6}]
 
 
 def small(peer: peers.Peer) -> peers.Peer:
@@ -69,16 +69,17 @@ def test_the_summary_has_the_mean_over_seeds_and_each_of_them():
     numbers = learn.summary(runs())
     assert numbers["knn/3min"] == pytest.approx(0.605) and numbers["knn/3min/each"] == [0.6, 0.61]
     assert numbers["knn/10min"] == 0.7 and numbers["UvA/3min"] == 0.4 and numbers["raw pixels"] == 0.36
+    assert numbers["knn/10min/plain"] == 0.6 and numbers["UvA/3min/white"] == 0.45
     assert "knn/10min" in learn.table(numbers) and "each" not in learn.table(numbers)
 
 
 def test_a_series_goes_on_from_what_the_file_has(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(record, "RESULTS", tmp_path)
-    asked = []
+    asked, both = [], {"knn": 0.5, "white": 0.5, "plain": 0.5}
 
     def measured(name, minutes, seed, train, test):
         asked.append((name, minutes, seed))
-        return [{"name": name, "minutes": length, "seed": seed, "knn": 0.5} for length in minutes]
+        return [{"name": name, "minutes": length, "seed": seed} | both for length in minutes]
 
     monkeypatch.setattr(learn, "measured", measured)
     words = ["--data", "shapes", "--minutes", "3", "--only", "ours", "--seeds"]
@@ -112,7 +113,15 @@ def test_a_row_of_raw_pixels_is_their_knn_accuracy():
     images = load_images("shapes", "train")
     train, test = images.subset(torch.arange(60)), images.subset(torch.arange(60, 90))
     found = learn.row("raw pixels", 0, 0, torch.nn.Flatten(), train, test, len(train))
-    assert found["bank"] == 60 and found["queries"] == 30 and 0 <= found["knn"] <= 1
+    assert found["bank"] == 60 and found["queries"] == 30 and 0 <= found["knn"] <= 1 and 0 <= found["white"] <= 1
+
+
+def test_our_row_is_measured_with_the_whitened_encoder_and_beside_it_without(monkeypatch):
+    images = load_images("shapes", "train")
+    train, test = images.subset(torch.arange(600)), images.subset(torch.arange(600, 700))
+    monkeypatch.setattr(learn, "ours", lambda seed: training.Recipe(batch_size=100, seed=seed))
+    found = learn.our_row(0.05, 0, train, test)
+    assert found["knn"] != found["plain"] and 0 < found["seconds"] < 60
 
 
 def test_the_figure_has_a_line_for_each_recipe_and_a_level_for_each_control():
@@ -126,6 +135,8 @@ def test_the_figure_has_a_line_for_each_recipe_and_a_level_for_each_control():
 
 def test_every_choice_taken_back_is_a_change_of_the_recipe():
     base = choices.recipe("the recipe", 3, 1.0)
+    two = choices.recipe("two views", 3, 1.0)
+    assert two.epochs * two.views == base.epochs * base.views  # as many views are seen
     assert (base.seed, base.epochs, base.optimizer) == (3, 1.0, "muon")
     others = [choices.recipe(name, 3, 1.0) for name in choices.CHOICES if name != "the recipe"]
     assert base not in others and len({str(other) for other in others}) == len(others)
@@ -134,7 +145,7 @@ def test_every_choice_taken_back_is_a_change_of_the_recipe():
 def test_the_difference_of_a_choice_is_taken_seed_by_seed():
     knn = {"the recipe": (0.5, 0.6), "AdamW": (0.4, 0.52), "fused views": (0.5,)}
     rows = [
-        {"choice": name, "seed": seed, "epochs": 1.0, "knn": value, "core_seconds": 2.0}
+        {"choice": name, "seed": seed, "epochs": 1.0, "knn": value, "plain": 0.3, "core_seconds": 2.0}
         for name, values in knn.items()
         for seed, value in enumerate(values)
     ]

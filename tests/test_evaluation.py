@@ -152,6 +152,66 @@ def test_knn_refuses_impossible_input_with_a_sentence(changes, words):
         evaluation.knn_accuracy(**(arguments | changes))
 
 
+# whitening
+
+
+def skewed(generator, rows: int = 400) -> torch.Tensor:
+    """Rows of 6 numbers whose directions differ in variance by a factor of 10,000, around a point far from 0."""
+    turn = torch.linalg.qr(torch.randn(6, 6, generator=generator))[0]
+    return torch.randn(rows, 6, generator=generator) * torch.logspace(-2, 2, 6).sqrt() @ turn + 5
+
+
+def test_white_rows_have_mean_0_and_the_identity_as_covariance(generator):
+    h = skewed(generator)
+    mean, map = evaluation.whitening(h, ridge=0)
+    white = (h - mean) @ map
+    torch.testing.assert_close(white.mean(dim=0), torch.zeros(6), atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.cov(white.T), torch.eye(6), atol=1e-3, rtol=0)
+
+
+def test_a_ridge_leaves_weak_directions_weak(generator):
+    h = skewed(generator)
+    mean, map = evaluation.whitening(h, ridge=0.1)
+    variances = torch.linalg.eigvalsh(torch.cov(h.T))
+    wanted = variances / (variances + 0.1 * variances.mean())
+    found = torch.linalg.eigvalsh(torch.cov(((h - mean) @ map).T))
+    torch.testing.assert_close(found, wanted, atol=1e-3, rtol=0)
+
+
+def test_neighbours_of_white_rows_do_not_depend_on_an_invertible_map_of_h(generator):
+    h, other = skewed(generator), torch.randn(6, 6, generator=generator)
+    found = []
+    for rows in (h, h @ other):
+        mean, map = evaluation.whitening(rows, ridge=0)
+        white = (rows - mean) @ map
+        found.append(evaluation.nearest_neighbours(white[:300], white[300:], 3)[1])
+    assert (found[0] == found[1]).float().mean() > 0.98  # float32
+    assert (evaluation.nearest_neighbours(h[:300], h[300:], 3)[1] == found[0]).float().mean() < 0.5
+
+
+def test_a_whitened_encoder_gives_white_rows_and_leaves_the_encoder_as_it_was(generator):
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 6))
+    images = torch.randint(256, (300, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    h = evaluation.extract_features(encoder, images)
+    white = evaluation.extract_features(evaluation.whitened(encoder, images), images)
+    mean, map = evaluation.whitening(h)
+    torch.testing.assert_close(white, (h - mean) @ map, atol=1e-4, rtol=1e-4)
+    assert torch.equal(evaluation.extract_features(encoder, images), h)
+
+
+def test_rows_that_are_all_equal_stay_finite_when_they_are_whitened():
+    mean, map = evaluation.whitening(torch.full((20, 4), 3.0))
+    assert ((torch.full((20, 4), 3.0) - mean) @ map).isfinite().all()
+
+
+def test_k_nn_finds_a_class_in_a_weak_direction_after_whitening_alone(generator):
+    y = torch.arange(400) % 2
+    h = torch.randn(400, 3, generator=generator) * torch.tensor([5.0, 5.0, 0.1])
+    h[:, 2] += 2 * y
+    plain, white = evaluation.knn_plain_and_white(h[:200], y[:200], h[200:], y[200:])
+    assert plain < 0.95 < 0.98 < white
+
+
 # linear probe, factors
 
 
@@ -352,7 +412,10 @@ def test_the_command_line_prints_every_control_and_h_and_z(checkpoint, folder, c
         "supervised from scratch",
     ):
         assert name in printed
-    assert "100.0%" in next(line for line in printed.splitlines() if line.startswith("pixels"))
+    lines = printed.splitlines()
+    assert lines[1].split()[:3] == ["k-NN", "white", "probe"]
+    assert all(line.count("%") == 3 for line in lines[2:])
+    assert next(line for line in lines if line.startswith("pixels")).endswith("100.0%")
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,15 @@ def test_a_step_returns_the_loss_it_started_from_and_lowers_it(images):
     assert training.train_step(model, optimizer, x_a, x_b, 0.5) < first
 
 
+def test_the_loss_of_more_views_is_the_mean_over_all_pairs_of_them(images):
+    model = training.build_model(RECIPE)
+    views = training.views_of(replace(RECIPE, views=4))(images, torch.Generator().manual_seed(0))
+    z = model(torch.cat(views))[1].split(len(images))
+    pairs = [losses.nt_xent_loop(z[i], z[j], 0.5).item() for i in range(4) for j in range(i)]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    assert training.step_on_views(model, optimizer, views, 0.5) == pytest.approx(sum(pairs) / 6, abs=1e-5)
+
+
 def test_a_step_wakes_a_model_that_slept(images):
     model = training.build_model(RECIPE).eval()
     x_a, x_b = training.views_of(RECIPE)(images, torch.Generator().manual_seed(0))
@@ -130,8 +139,8 @@ def test_a_run_stopped_at_any_batch_ends_as_the_undisturbed_one(images, tmp_path
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "lars"])
-def test_a_run_with_another_optimizer_and_half_an_epoch_resumes_as_exactly(images, tmp_path, optimizer):
-    recipe = replace(RECIPE, optimizer=optimizer, epochs=2.5, fused=True)
+def test_a_run_with_another_optimizer_more_views_and_half_an_epoch_resumes_as_exactly(images, tmp_path, optimizer):
+    recipe = replace(RECIPE, optimizer=optimizer, epochs=2.5, fused=True, views=3)
     whole, history = pretrain(images, recipe)
     assert len(history["loss"]) == 8 and len(history["epochs"]) == 3  # 3 + 3 + 2 steps
 
@@ -247,7 +256,7 @@ def test_more_time_means_more_epochs_and_no_time_means_one_step(images):
     model = training.build_model(RECIPE)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     count = lambda seconds: training.epochs_in(seconds, model, images, training.views_of(RECIPE), RECIPE)  # noqa: E731
-    assert count(0) == 1 / (len(images) // RECIPE.batch_size) < 1 < count(10)
+    assert count(0) == 1 / (len(images) // RECIPE.batch_size) < 1 < count(100)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 

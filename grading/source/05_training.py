@@ -12,6 +12,7 @@
 # image → two views → encoder → projection head → contrastive loss → **training (you are here)** → evaluation
 
 # %% locked="setup"
+import itertools
 import math
 import shutil
 import time
@@ -374,7 +375,7 @@ for small_images in (True, False):
 # %%
 pictures = data.load_images(course.data_name(), "pretrain")
 labelled = data.load_images(course.data_name(), "train")
-recipe = training.recipe_for(course.data_name(), pictures.images.shape[-1])
+recipe = training.recipe_for(course.data_name(), pictures.images.shape[-1], views=2)
 torch.manual_seed(recipe.seed)
 try:
     f, feature_dim = my.build_encoder(recipe.arch, recipe.small_images)
@@ -664,6 +665,24 @@ print(f"Mean of the last ten: {last}")
 # beside their weights; measuring each layer's step by its own length prevents that. A batch of 128 has no such
 # trouble to cure, and the paper's runs have thousands of times as many steps. Nor is the lowest loss the best $h$: for
 # that there is the k-NN monitor. [helpers/optimizers.py](../helpers/optimizers.py) has LARS and Muon, to read.
+
+# %% [markdown]
+# ## More than two views
+#
+# Two views of an image make one pair of positives. Four make six, for twice the arithmetic. So with half as many images
+# in a batch, each in four views, a step costs the same and has three times the pairs. `training.step_on_views` is your
+# `train_step` for any number of views: the loss is the mean of NT-Xent over all pairs of views (Shidani et al. 2024).
+
+# %%
+views = augmentation.batch_views(32, views=4)(pictures.images[:8], torch.Generator().manual_seed(0))  # four (8, 3, 32, 32)
+_, z = training.build_model(training.Recipe())(torch.cat(views))  # (32, 128)
+pairs = list(itertools.combinations(z.chunk(4), 2))
+print(f"{len(pairs)} pairs, mean loss {sum(my.nt_xent(a, b, 0.2) for a, b in pairs) / len(pairs):.3f}")
+
+# %% [markdown]
+# The recipe for photographs takes four views (`recipe.views`), from the command line and in `make choices`, which measures
+# what they are worth for equal arithmetic: [choices_cifar10.json](../data/results/choices_cifar10.json), "two views". Your
+# `pretrain` takes pairs, so above the recipe was asked for `views=2`.
 
 # %% [markdown]
 # ## Predict, then measure
