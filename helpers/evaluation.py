@@ -127,7 +127,7 @@ def whitening(h: Tensor, ridge: float = 0.1) -> tuple[Tensor, Tensor]:
         ridge: added to the variance of each direction, as a share of their mean: what hardly varies is mostly noise.
 
     Returns:
-        mean (D,) and map (D, D): white rows are (h - mean) @ map.
+        mean (D,) and matrix (D, D): white rows are (h - mean) @ matrix.
     """
     check_features("h", h)
     variances, directions = torch.linalg.eigh(torch.cov(h.double().T))  # (D,) and (D, D), a direction a column
@@ -137,8 +137,8 @@ def whitening(h: Tensor, ridge: float = 0.1) -> tuple[Tensor, Tensor]:
 
 def knn_plain_and_white(bank_h: Tensor, bank_y: Tensor, query_h: Tensor, query_y: Tensor) -> tuple[float, float]:
     """knn_accuracy with k = 20 (or all of a smaller bank): as the rows are, and after the `whitening` of the bank."""
-    mean, map = whitening(bank_h)
-    pairs = ((bank_h, query_h), ((bank_h - mean) @ map, (query_h - mean) @ map))
+    mean, matrix = whitening(bank_h)
+    pairs = ((bank_h, query_h), ((bank_h - mean) @ matrix, (query_h - mean) @ matrix))
     return tuple(knn_accuracy(bank, bank_y, query, query_y, k=min(20, len(bank))) for bank, query in pairs)
 
 
@@ -153,10 +153,10 @@ def whitened(encoder: nn.Module, images: Tensor, ridge: float = 0.1, count: int 
         images: (M, 3, H, W) to measure the variances on, training images as a rule; at most `count` of them are drawn.
     """
     some = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]]
-    mean, map = whitening(extract_features(encoder, some), ridge)
-    layer = nn.Linear(*map.shape)
+    mean, matrix = whitening(extract_features(encoder, some), ridge)
+    layer = nn.Linear(*matrix.shape)
     with torch.no_grad():
-        layer.weight.copy_(map.T), layer.bias.copy_(-mean @ map)
+        layer.weight.copy_(matrix.T), layer.bias.copy_(-mean @ matrix)
     device = next((weight.device for weight in encoder.parameters()), images.device)
     return nn.Sequential(encoder, layer.requires_grad_(False).to(device))
 

@@ -163,18 +163,18 @@ def skewed(generator, rows: int = 400) -> torch.Tensor:
 
 def test_white_rows_have_mean_0_and_the_identity_as_covariance(generator):
     h = skewed(generator)
-    mean, map = evaluation.whitening(h, ridge=0)
-    white = (h - mean) @ map
+    mean, matrix = evaluation.whitening(h, ridge=0)
+    white = (h - mean) @ matrix
     torch.testing.assert_close(white.mean(dim=0), torch.zeros(6), atol=1e-4, rtol=0)
     torch.testing.assert_close(torch.cov(white.T), torch.eye(6), atol=1e-3, rtol=0)
 
 
 def test_a_ridge_leaves_weak_directions_weak(generator):
     h = skewed(generator)
-    mean, map = evaluation.whitening(h, ridge=0.1)
+    mean, matrix = evaluation.whitening(h, ridge=0.1)
     variances = torch.linalg.eigvalsh(torch.cov(h.T))
     wanted = variances / (variances + 0.1 * variances.mean())
-    found = torch.linalg.eigvalsh(torch.cov(((h - mean) @ map).T))
+    found = torch.linalg.eigvalsh(torch.cov(((h - mean) @ matrix).T))
     torch.testing.assert_close(found, wanted, atol=1e-3, rtol=0)
 
 
@@ -182,8 +182,8 @@ def test_neighbours_of_white_rows_do_not_depend_on_an_invertible_map_of_h(genera
     h, other = skewed(generator), torch.randn(6, 6, generator=generator)
     found = []
     for rows in (h, h @ other):
-        mean, map = evaluation.whitening(rows, ridge=0)
-        white = (rows - mean) @ map
+        mean, matrix = evaluation.whitening(rows, ridge=0)
+        white = (rows - mean) @ matrix
         found.append(evaluation.nearest_neighbours(white[:300], white[300:], 3)[1])
     assert (found[0] == found[1]).float().mean() > 0.98  # float32
     assert (evaluation.nearest_neighbours(h[:300], h[300:], 3)[1] == found[0]).float().mean() < 0.5
@@ -194,14 +194,14 @@ def test_a_whitened_encoder_gives_white_rows_and_leaves_the_encoder_as_it_was(ge
     images = torch.randint(256, (300, 3, 8, 8), dtype=torch.uint8, generator=generator)
     h = evaluation.extract_features(encoder, images)
     white = evaluation.extract_features(evaluation.whitened(encoder, images), images)
-    mean, map = evaluation.whitening(h)
-    torch.testing.assert_close(white, (h - mean) @ map, atol=1e-4, rtol=1e-4)
+    mean, matrix = evaluation.whitening(h)
+    torch.testing.assert_close(white, (h - mean) @ matrix, atol=1e-4, rtol=1e-4)
     assert torch.equal(evaluation.extract_features(encoder, images), h)
 
 
 def test_rows_that_are_all_equal_stay_finite_when_they_are_whitened():
-    mean, map = evaluation.whitening(torch.full((20, 4), 3.0))
-    assert ((torch.full((20, 4), 3.0) - mean) @ map).isfinite().all()
+    mean, matrix = evaluation.whitening(torch.full((20, 4), 3.0))
+    assert ((torch.full((20, 4), 3.0) - mean) @ matrix).isfinite().all()
 
 
 def test_k_nn_finds_a_class_in_a_weak_direction_after_whitening_alone(generator):

@@ -74,14 +74,13 @@ def main(arguments: list[str] | None = None) -> int:
             record.write_result(path.stem, "python -m grading.bench.choices", seeds, numbers)
     for name, found in summary(rows).items():
         interval = "" if found["low"] is None else f"  [{found['low']:+.2%}, {found['high']:+.2%}]"
-        print(
-            f"{name:24}{found['knn']:7.2%} (plain {found['plain']:.2%}){found['difference']:+8.2%}{interval}{found['core_seconds']:7.0f} core-s"
-        )
+        accuracies = f"{found['knn']:7.2%} (plain {found['plain']:.2%}){found['difference']:+8.2%}{interval}"
+        print(f"{name:24}{accuracies}{found['core_seconds']:7.0f} core-s")
     return 0
 
 
 def recipe(name: str, seed: int, epochs: float) -> training.Recipe:
-    """The recipe for photographs of 32 pixels, with one choice taken back; fewer views are seen more often."""
+    """The recipe for photographs of 32 pixels, with one choice taken back; as many views are seen."""
     ours = training.recipe_for("cifar10", 32, seed=seed)
     chosen = replace(ours, **CHOICES[name])
     return replace(chosen, epochs=epochs * ours.views / chosen.views)

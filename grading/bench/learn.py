@@ -1,12 +1,13 @@
 """How much is learned in minutes on this machine? Our recipe, the peers' and the controls, on real CIFAR-10 pictures.
 
-Called by `make bench-learn`. Every run trains by the clock, alone on the machine. It is measured by k-NN (cosine,
-k = 20) on h, with the training pictures as the bank and the test pictures as queries; measuring does not count as
+Called by `make bench-learn`. Every run trains by the clock, alone on the machine. It is measured by k-NN (cosine, k =
+20) on h, with the training pictures as the bank and the test pictures as queries; measuring does not count as
 training. Our encoder ends with a linear layer that whitens h (helpers.evaluation.whitened), fitted without labels
-within the time; "plain" is our encoder without it, and every other row stands there both ways. Our schedule ends with its time, so every time is a run of its own for each seed; a peer's lasts for hundreds
-of epochs, so one run is looked at in passing. Large encoders of peers are measured with a part of the bank, and the
-row says so. Nothing is chosen here: the recipe was chosen on a part of the training pictures. What is in the results
-file already is not run again, so a series that was stopped goes on.
+within the time; "plain" is our encoder without it, and every other row stands there both ways. Our schedule ends with
+its time, so every time is a run of its own for each seed; a peer's lasts for hundreds of epochs, so one run is looked
+at in passing. Large encoders of peers are measured with a part of the bank, and the row says so. Nothing is chosen
+here: the recipe was chosen on a part of the training pictures. What is in the results file already is not run again,
+so a series that was stopped goes on.
 """
 
 import argparse
