@@ -209,8 +209,8 @@ def resume(checkpoint, model, optimizer, generator, images, recipe) -> dict:
     state = checkpoints.load_checkpoint(checkpoint)
     if not {"model", "optimizer", "generator", "history", "recipe", "images"} <= state.keys():
         raise ValueError(f"{checkpoint} holds a model but not a run to go on with. Choose another file.")
-    now, then = asdict(recipe), state["recipe"]
-    changed = [f"{name} {then.get(name)!r} (now {value!r})" for name, value in now.items() if then.get(name) != value]
+    now, then = asdict(recipe), asdict(Recipe()) | state["recipe"]  # settings younger than the run: the defaults
+    changed = [f"{name} {then[name]!r} (now {value!r})" for name, value in now.items() if then[name] != value]
     afresh = "Delete it to start afresh, or choose another file."
     if changed:
         raise ValueError(f"{checkpoint} comes from a run with another {', another '.join(changed)}. {afresh}")

@@ -198,6 +198,21 @@ def test_a_checkpoint_of_another_recipe_is_refused_by_name(images, tmp_path):
         pretrain(images, replace(RECIPE, temperature=0.5), checkpoint=tmp_path / "a.pt")
 
 
+def test_a_checkpoint_from_before_a_setting_existed_goes_on_where_the_setting_has_its_default(images, tmp_path):
+    def stop(step, total_steps, loss):
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(training.Interrupted):
+        pretrain(images, checkpoint=tmp_path / "a.pt", on_step=stop)
+    state = checkpoints.load_checkpoint(tmp_path / "a.pt")
+    del state["recipe"]["views"]
+    checkpoints.save_checkpoint(tmp_path / "a.pt", state)
+    with pytest.raises(ValueError, match=r"another views 2 \(now 4\)"):
+        pretrain(images, replace(RECIPE, views=4), checkpoint=tmp_path / "a.pt")
+    assert same_weights(pretrain(images, checkpoint=tmp_path / "a.pt")[0], pretrain(images)[0])
+
+
 def test_a_checkpoint_of_other_images_is_refused(images, tmp_path):
     pretrain(images, checkpoint=tmp_path / "a.pt")
     with pytest.raises(ValueError, match="other images"):
