@@ -292,7 +292,7 @@ def in_another_process(code):
 def test_a_training_step_uses_the_memory_of_the_last_one_again():
     code = (
         "import resource, torch; from helpers import training\n"
-        "recipe, faults = training.recipe_for('cifar10', 32, epochs=1, batch_size=128, arch='resnet8'), []\n"
+        "recipe, faults = training.recipe_for('cifar10', 32, epochs=1, views=2, batch_size=128, arch='resnet8'), []\n"
         "images = torch.zeros(12 * 128, 3, 32, 32, dtype=torch.uint8)\n"
         "def count(*_): faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)\n"
         "training.pretrain(training.build_model(recipe), images, training.views_of(recipe), recipe, on_step=count)\n"
