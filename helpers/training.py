@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from helpers import augmentation, checkpoints, data, distributed, encoder, evaluation
@@ -82,9 +83,7 @@ def warmup_cosine(step: int, total_steps: int, warmup_steps: int, base_lr: float
     return base_lr * (1 + math.cos(math.pi * progress)) / 2
 
 
-def train_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, x_a: Tensor, x_b: Tensor, temperature: float
-) -> float:
+def train_step(model: nn.Module, optimizer: Optimizer, x_a: Tensor, x_b: Tensor, temperature: float) -> float:
     """One step of the optimizer on NT-Xent (Chen et al. 2020, algorithm 1), both views in one pass.
 
     Args:
@@ -98,11 +97,11 @@ def train_step(
     return step_on_views(model, optimizer, (x_a, x_b), temperature)
 
 
-def step_on_views(model: nn.Module, optimizer: torch.optim.Optimizer, views: Sequence[Tensor], temperature: float):
+def step_on_views(model: nn.Module, optimizer: Optimizer, views: Sequence[Tensor], temperature: float) -> float:
     """train_step for two views or more, (N, 3, H, W) each: the loss is the mean over all pairs of views.
 
-    V views of N images cost V / 2 times what two cost, and have V (V - 1) / 2 times as many pairs. So in equal time
-    fewer images in more views teach more (Shidani et al. 2024, "Poly-View Contrastive Learning").
+    V views of N images cost V / 2 times what two cost, and have V (V - 1) / 2 times as many pairs (Shidani et al. 2024,
+    "Poly-View Contrastive Learning"). What two, four and eight are worth: data/results/choices_cifar10.json.
     """
     model.train()
     _, z = model(torch.cat(tuple(views)))  # (V·N, D)
