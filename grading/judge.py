@@ -65,10 +65,11 @@ def exercises(stem: str, notebook: NotebookNode) -> list[Exercise]:
         ended = order.index(f"{name}_check")
         prose = "\n".join(cell.source for cell in notebook.cells[started:ended] if cell.cell_type == "markdown")
         started = ended
-        given = set(re.findall(r"\bmy\.(\w+)", prose)) | names_in("\n".join([cells["setup"], solution, check, hidden]))
-        forbidden = {each: module for each in to_forbid(name, module, called, given)}
         graded = [cell.id for cell in notebook.cells if cell.metadata.get("nbgrader")]
         plain = [cell.source for cell in notebook.cells[:ended] if cell.cell_type == "code" and cell.id not in graded]
+        shown = [cells["setup"], *behind(f"{check}\n{hidden}", plain), solution, check, hidden]  # these must run
+        given = set(re.findall(r"\bmy\.(\w+)", prose)) | names_in("\n".join(shown))
+        forbidden = {each: module for each in to_forbid(name, module, called, given)}
         found.append(Exercise(name, called, module, check, hidden, cells["setup"], tuple(plain), forbidden))
     return found
 

@@ -266,6 +266,13 @@ def test_an_exercise_forbids_its_own_answer_and_none_that_my_offers():
         assert [exercise.name for exercise in made] == list(names)
 
 
+def test_an_exercise_forbids_nothing_that_the_cells_around_its_check_use():
+    for stem in checks.POINTS:
+        for exercise in judge.exercises(stem, instructor_notebook(SOURCE / f"{stem}.py")):
+            around = [exercise.setup, *judge.behind(f"{exercise.check}\n{exercise.hidden}", list(exercise.plain))]
+            assert not judge.names_in("\n".join(around)) & set(exercise.forbidden), exercise.name
+
+
 def test_an_empty_class_is_one_sentence(tmp_path):
     run = make_grade(tmp_path)
     assert run.returncode == 1 and "nobody to grade" in run.stderr and "Traceback" not in run.stderr

@@ -21,6 +21,7 @@ SAME_JOB = {  # exercise: what else in its module does all of it
     "linear_classifier": ("LinearClassifier",),
     "nt_xent_loop": ("nt_xent", "sup_con"),
     "nt_xent": ("nt_xent_loop", "sup_con"),
+    "train_step": ("step_on_views",),
     "knn_accuracy": ("knn_predict",),
 }
 BODIES: dict[FunctionType, object] = {}  # of every function that ever lent its own

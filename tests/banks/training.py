@@ -270,6 +270,12 @@ WRONG_STEPS = {
         lambda model, optimizer, x_a, x_b, temperature: training.train_step(model, optimizer, x_a, x_b, temperature),
         "course's own answer",
     ),
+    "calls the reference for more views": (
+        lambda model, optimizer, x_a, x_b, temperature: training.step_on_views(
+            model, optimizer, (x_a, x_b), temperature
+        ),
+        "course's own answer, helpers.training.step_on_views",
+    ),
     "not written": (step_not_written, "not written yet"),
     "nothing returned": (step(give="nothing"), "returned nothing"),
     "the loss with its graph": (step(give="tensor"), "tensor with its graph"),
