@@ -18,9 +18,10 @@ BLOCKS = {  # He et al. 2016, table 1: the kind of block and how many of it in e
     "resnet101": (Bottleneck, [3, 4, 23, 3]),
     "resnet200": (Bottleneck, [3, 24, 36, 3]),  # He et al. 2016, "Identity mappings", table 6
 }
-NARROW = {  # ours, for two CPU cores: channels of the stem and of three stages
-    "resnet8": (32, 32, 64, 128),
-    "resnet8x2": (16, 64, 128, 256),
+NARROW = {  # ours, for two CPU cores: the side of what the last pooling leaves; channels of the stem and of three stages
+    "resnet8": (1, 32, 32, 64, 128),
+    "resnet8x2": (1, 16, 64, 128, 256),
+    "resnet8x2-quarters": (2, 16, 64, 128, 256),
 }
 NAMES = (*NARROW, *BLOCKS)
 
@@ -29,7 +30,7 @@ def resnet(arch: str, num_classes: int = 1000) -> ResNet:
     """A ResNet with fresh random weights, ImageNet stem and `fc`, as torchvision builds it.
 
     Args:
-        arch: one of NAMES. "resnet8" and "resnet8x2" are ours, for two CPU cores; the others are He et al. 2016.
+        arch: one of NAMES. The narrow ones are ours, for two CPU cores; the others are He et al. 2016.
         num_classes: rows of `fc`; the encoder has no use for them.
 
     Raises:
@@ -43,11 +44,13 @@ def resnet(arch: str, num_classes: int = 1000) -> ResNet:
     return ResNet(block, counts, num_classes=num_classes)
 
 
-def narrow_resnet(stem: int, *stages: int, num_classes: int) -> ResNet:
-    """A ResNet with one block a stage; the numbers are channels, the last of them also the length of h.
+def narrow_resnet(parts: int, stem: int, *stages: int, num_classes: int) -> ResNet:
+    """A ResNet with one block a stage; the numbers of the stem and the stages are channels.
 
     A stage wider than what comes before it halves the sides. So (16, 64, 128, 256), whose stages are twice as wide as
-    those of (32, 32, 64, 128), works on maps of half the side and takes no longer.
+    those of (32, 32, 64, 128), works on maps of half the side and takes no longer. The last pooling leaves parts × parts
+    places: 1 is the average over the whole map, 2 the averages over its quarters, which keep where a thing is, side by
+    side in h.
     """
     net = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
     net.conv1 = nn.Conv2d(3, stem, kernel_size=7, stride=2, padding=3, bias=False)
@@ -59,7 +62,8 @@ def narrow_resnet(stem: int, *stages: int, num_classes: int) -> ResNet:
         setattr(net, f"layer{stage}", nn.Sequential(block))
         before = width
     net.layer4 = nn.Identity()
-    net.fc = nn.Linear(before, num_classes)
+    net.avgpool = nn.AdaptiveAvgPool2d(parts)
+    net.fc = nn.Linear(before * parts**2, num_classes)
     for module in net.modules():
         if isinstance(module, nn.Conv2d):  # as torchvision starts its convolutions
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -106,8 +110,8 @@ def build_encoder(arch: str, small_images: bool) -> tuple[nn.Module, int]:
     """The encoder f of that name and the length of its representation.
 
     Args:
-        arch: "resnet8" (h has 128 numbers), "resnet8x2" (256), "resnet18" or "resnet34" (512), "resnet50",
-            "resnet101" or "resnet200" (2048).
+        arch: "resnet8" (h has 128 numbers), "resnet8x2" (256), "resnet8x2-quarters" (1024), "resnet18" or "resnet34"
+            (512), "resnet50", "resnet101" or "resnet200" (2048).
         small_images: the 3×3 stem for images of about 32 pixels a side; else the ImageNet stem.
 
     Returns:

@@ -130,9 +130,12 @@ def whitening(h: Tensor, ridge: float = 0.1) -> tuple[Tensor, Tensor]:
         mean (D,) and matrix (D, D): white rows are (h - mean) @ matrix.
     """
     check_features("h", h)
-    variances, directions = torch.linalg.eigh(torch.cov(h.double().T))  # (D,) and (D, D), a direction a column
+    mean = h.mean(dim=0, dtype=torch.float64)
+    parts = (part.double() - mean for part in h.split(4096))  # all rows as doubles would be the largest thing in memory
+    covariance = sum(part.T @ part for part in parts) / (len(h) - 1)  # (D, D)
+    variances, directions = torch.linalg.eigh(covariance)  # (D,) and (D, D), a direction a column
     lengths = (variances + ridge * variances.mean()).clamp(min=1e-12).rsqrt()  # (D,); all rows may be equal
-    return h.mean(dim=0), (directions * lengths).float()
+    return mean.float(), (directions * lengths).float()
 
 
 def knn_plain_and_white(bank_h: Tensor, bank_y: Tensor, query_h: Tensor, query_y: Tensor) -> tuple[float, float]:

@@ -266,7 +266,7 @@ def recipe_for(name: str, side: int, **settings) -> Recipe:
     they see nearly twice as many, and things in a crop look larger than in the whole picture, which comes later
     (Touvron et al. 2019). On the built-in pictures only the larger encoders get the small-image stem.
     """
-    arch = settings.get("arch", Recipe.arch if name == "shapes" else "resnet8x2")
+    arch = settings.get("arch", Recipe.arch if name == "shapes" else "resnet8x2-quarters")
     narrow, small = arch in encoder.NARROW, side <= 64
     if name == "shapes":
         return Recipe(**({"view_size": side, "small_images": small and not narrow} | settings))

@@ -1,6 +1,7 @@
 """The encoder f: its parts, its sizes, and that building one changes nothing else."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -36,7 +37,11 @@ def test_resnet200_has_three_twenty_four_thirty_six_and_three_bottleneck_blocks(
     assert sum(isinstance(m, nn.Conv2d) for m in net.modules()) == 1 + 3 * 66 + 4  # stem, blocks, four ways around
 
 
-WIDTHS = dict(zip(PAPER, [512, 512, 2048, 2048, 2048], strict=True)) | {"resnet8": 128, "resnet8x2": 256}
+WIDTHS = dict(zip(PAPER, [512, 512, 2048, 2048, 2048], strict=True)) | {
+    "resnet8": 128,
+    "resnet8x2": 256,
+    "resnet8x2-quarters": 1024,
+}
 
 
 @pytest.mark.parametrize("arch, wide", WIDTHS.items())
@@ -54,6 +59,16 @@ def test_h_is_the_average_of_the_last_feature_map_and_never_negative():
     h = net.eval()(torch.rand(3, 3, 32, 32))
     torch.testing.assert_close(h, maps[0].mean(dim=(2, 3)))
     assert (h >= 0).all()
+
+
+def test_h_of_quarters_is_the_average_of_each_quarter_of_the_last_feature_map():
+    net, _ = encoder.build_encoder("resnet8x2-quarters", True)
+    maps = []
+    net.layer4.register_forward_hook(lambda _, __, output: maps.append(output))
+    h = net.eval()(torch.rand(3, 3, 32, 32)).reshape(3, 256, 2, 2)
+    for row, column in itertools.product((0, 1), repeat=2):
+        quarter = maps[0][:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]  # of (3, 256, 4, 4)
+        torch.testing.assert_close(h[:, :, row, column], quarter.mean(dim=(2, 3)))
 
 
 def test_every_parameter_of_a_small_encoder_gets_a_gradient():
@@ -122,7 +137,8 @@ def test_feature_map_sizes_refuses_an_image_without_pixels():
 @pytest.mark.parametrize("build", [encoder.resnet, lambda arch: encoder.build_encoder(arch, True)])
 def test_an_unknown_name_is_refused_with_the_names_there_are(build):
     with pytest.raises(
-        ValueError, match="'resnet19'.*resnet8, resnet8x2, resnet18, resnet34, resnet50, resnet101, resnet200"
+        ValueError,
+        match="'resnet19'.*resnet8, resnet8x2, resnet8x2-quarters, resnet18, resnet34, resnet50, resnet101, resnet200",
     ):
         build("resnet19")
 

@@ -31,6 +31,7 @@ CHOICES = {  # what is put in the place of a choice; {} is the recipe itself
     "fused views": {"fused": True},
     "full colour strength": {"strength": 1.0},
     "half as wide": {"arch": "resnet8"},
+    "h from the whole map": {"arch": "resnet8x2"},
     "AdamW": {"optimizer": "adamw"},
     "half the learning rate": {"base_lr": 1e-3},
     "twice the learning rate": {"base_lr": 4e-3},

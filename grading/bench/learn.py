@@ -104,6 +104,7 @@ def our_row(length: float, seed: int, train: ImageSet, test: ImageSet) -> dict:
     numbers = {"seconds": round(seconds, 1), "epochs": round(epochs, 3), "images": round(epochs * len(train))}
     numbers |= {"peak_mib": round(held("VmHWM"))} if on_linux else {}
     plain, found = (row("ours", length, seed, each, train, test, len(train)) for each in (model.encoder, body))
+    del found["white"]  # white already
     return found | {"plain": plain["knn"]} | numbers
 
 

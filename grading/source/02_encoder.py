@@ -268,7 +268,9 @@ for arch in ("resnet8", "resnet8x2", "resnet18", "resnet50", "resnet200"):
 # That is also why the course has a network of its own. **ResNet-8** has three stages with one block each, 32, 64 and
 # 128 channels wide, and $h$ has 128 numbers. Two CPU cores can pretrain it while you wait. Photographs have more to tell:
 # for them there is **ResNet-8 (2×)**, whose three stages are twice as wide and have half as many places a side, at about
-# the same price. Whoever has a GPU takes ResNet-18 or ResNet-50 by changing one word.
+# the same price. It comes in two kinds: the average over the last map at the end, or the averages over its four quarters
+# side by side (`resnet8x2-quarters`), so that $h$, 1024 numbers, still knows left from right and top from bottom. Whoever
+# has a GPU takes ResNet-18 or ResNet-50 by changing one word.
 #
 # One thing the stem is not: a law. ResNet-8 has no fourth stage, so behind the ImageNet stem its last map is 2 × 2 and
 # none of its weights is idle. It is then many times cheaper, and on pictures as plain as ours it may well do. Which
@@ -279,8 +281,9 @@ for arch in ("resnet8", "resnet8x2", "resnet18", "resnet50", "resnet200"):
 # Put it together: name in, encoder and the length of its $h$ out.
 #
 # ```
-# arch           "resnet18", "resnet34", "resnet50", "resnet101" or "resnet200", or our "resnet8" or "resnet8x2":
-#                resnet(arch), imported above, builds any of them with random weights, ImageNet stem and fc
+# arch           "resnet18", "resnet34", "resnet50", "resnet101" or "resnet200", or our "resnet8", "resnet8x2"
+#                or "resnet8x2-quarters": resnet(arch), imported above, builds any of them with random weights,
+#                ImageNet stem and fc
 # small_images   whether to use the stem for small images
 # returns        (encoder, feature_dim), where encoder: x (N, 3, H, W) → h (N, feature_dim)
 # ```
