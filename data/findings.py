@@ -2,9 +2,10 @@
 
 Every seed is a run of all conditions; seeds run side by side, one thread each. Writes data/results/findings/NAME.json:
 every number of every seed, the contrasts with their 95 % intervals, and the verdict; and NAME.png beside it. All results
-that are there stand in one table, data/results/findings/README.md; without a name nothing else is done. `--data cifar10`
-or `--data folder:PATH` asks the same of photographs, with the recipe for them, and writes NAME-cifar10.json. `--again`,
-on another machine, keeps the results that are there, writes its own to findings/again/, and the table sets them side by side.
+that are there stand in one table, data/results/findings/README.md; without a name the table and the figures are made
+from them anew, and nothing is measured. `--data cifar10` or `--data folder:PATH` asks the same of photographs, with the
+recipe for them, and writes NAME-cifar10.json. `--again`, on another machine, keeps the results that are there, writes
+its own to findings/again/, and the table sets them side by side.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from itertools import repeat
 
+import matplotlib.pyplot as plt
 import torch
 
 from data.record import RESULTS, write_result
@@ -41,6 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         print(f"There is no finding {unknown[0]!r}; there are {', '.join(FINDINGS)}.", file=sys.stderr)
         return 1
+    for folder in ("findings", "findings/again") if not names else ():
+        for name, result in results(folder).items():
+            draw(f"{folder}/{name}", result["finding"]["name"], result["rows"])
     for same in experiments(names):
         measure(same, chosen.seeds, chosen.data, "findings/again" if chosen.again else "findings")
     print(table())
@@ -85,8 +90,14 @@ def write(finding: Finding, rows: dict, seeds: list[int], data: str, folder: str
     if place:  # the name of a folder, without where it lies on this machine
         command += f" --data {'folder:' if data.startswith('folder:') else ''}{place}"
     write_result(path, command + (" --again" if folder.endswith("again") else ""), seeds, numbers)
-    figure = plots.composition_matrix(rows) if finding.name == "composition" else plots.finding(rows, finding.name)
+    draw(path, finding.name, rows)
+
+
+def draw(path: str, name: str, rows: dict) -> None:
+    """The figure beside a results file."""
+    figure = plots.composition_matrix(rows) if name == "composition" else plots.finding(rows, name)
     figure.savefig(RESULTS / f"{path}.png", dpi=110, metadata={"Software": None})
+    plt.close(figure)
 
 
 def run(name: str, seed: int, data: str) -> dict[str, dict[str, float]]:

@@ -196,6 +196,16 @@ def test_the_command_writes_every_seeds_numbers_the_intervals_the_verdict_and_a_
     assert page[-1].startswith("| [histogram](histogram.png) |") and f"| {result['verdict']}, 2 seeds |" in page[-1]
 
 
+def test_without_a_name_the_figures_are_drawn_from_the_results_that_are_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(record, "RESULTS", tmp_path), monkeypatch.setattr(command, "RESULTS", tmp_path)
+    command.main(["histogram", "--seeds", "0", "1"])
+    figure, page = tmp_path / "findings/histogram.png", tmp_path / "findings/README.md"
+    drawn, written = figure.read_bytes(), page.read_text(encoding="utf-8")
+    figure.unlink(), page.unlink()
+    assert command.main([]) == 0
+    assert figure.read_bytes() == drawn and page.read_text(encoding="utf-8") == written
+
+
 def test_findings_that_ask_the_same_experiment_are_measured_together():
     names = [[finding.name for finding in same] for same in command.experiments(list(FINDINGS))]
     assert ["head", "spectrum"] in names and sorted(sum(names, [])) == sorted(FINDINGS)

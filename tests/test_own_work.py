@@ -1,13 +1,26 @@
 """While a check runs, the course's own answers and the checks' oracles refuse to do a learner's work."""
 
+import contextlib
 import functools
+import inspect
 import sys
 import threading
 
 import pytest
 import torch
 
-from helpers import augmentation, checks, course, evaluation, losses, projection_head, training
+from helpers import (
+    augmentation,
+    checks,
+    course,
+    distributed,
+    encoder,
+    evaluation,
+    losses,
+    policies,
+    projection_head,
+    training,
+)
 from helpers.checks import own
 from helpers.checks.losses import slow_cosines, slow_loss
 from tests.banks import BANK, diagnosis, public_name
@@ -28,6 +41,28 @@ def test_an_answer_that_only_calls_the_reference_is_told_so(exercise):
     told = diagnosis(exercise, BANK[exercise].answer("calls the reference"))
     assert told.startswith(f"`{public}` calls the course's own answer, helpers.")
     assert told.endswith("; write it yourself.")
+
+
+def parts_of_helpers(inputs: int):
+    """Every function and class of the parts of SimCLR that can be called with so many arguments."""
+    for module in (augmentation, policies, encoder, projection_head, losses, distributed, training, evaluation):
+        for name, part in list(vars(module).items()):
+            if callable(part) and getattr(part, "__module__", None) == module.__name__ and name != "main":
+                with contextlib.suppress(TypeError, ValueError):
+                    inspect.signature(part).bind(*range(inputs))
+                    yield name, part
+
+
+@pytest.mark.parametrize("name", [name for name in course.ANSWERS if name != "pretrain"])
+def test_no_part_of_helpers_passes_for_an_answer(name):
+    wanted = inspect.signature(REFERENCES[name]).parameters.values()
+    inputs = len([each for each in wanted if each.default is each.empty])
+    passed = [
+        other
+        for other, part in parts_of_helpers(inputs)
+        if diagnosis(checks.core.snake_case(name), lambda *given, part=part, **named: part(*given, **named)) is None
+    ]
+    assert passed == []
 
 
 @pytest.mark.parametrize(
@@ -125,3 +160,5 @@ def test_in_a_notebook_the_reference_under_the_exercise_s_name_is_no_answer(monk
     assert diagnosis("chance_loss", losses.chance_loss) is None
     monkeypatch.setattr(main, "chance_loss", losses.chance_loss, raising=False)
     assert "is the course's own answer, helpers.losses.chance_loss" in diagnosis("chance_loss", losses.chance_loss)
+    monkeypatch.setattr(main, "nt_xent", losses.nt_xent_chunked, raising=False)
+    assert "is the course's own answer, helpers.losses.nt_xent_chunked" in diagnosis("nt_xent", losses.nt_xent_chunked)

@@ -7,6 +7,8 @@ SHARES = {"knn", "knn of z", "contrastive", "identified", "supervised", "probe",
 LABELS = {"knn": "k-NN accuracy of h", "knn of z": "k-NN accuracy of z", "contrastive": "positives found",
           "identified": "crops found again", "supervised": "accuracy with labels", "probe": "linear probe",
           "frozen": "linear probe, frozen", "gain": "fine-tuned − from scratch"}  # fmt: skip
+FACTORS = ("position", "scale", "brightness", "rotation", "occluder")
+LABELS |= {name: f"{name} (R² of a linear map)" for name in FACTORS}
 
 
 def number(name: str, value: float) -> str:
@@ -33,7 +35,8 @@ def finding(rows: dict[str, dict[str, list[float]]], title: str) -> Figure:
         ax.plot(places, [sum(each) / len(each) for each in values], color="#3f90da", linewidth=1, alpha=0.6)
         for place, each in zip(places, values, strict=True):
             ax.plot([place] * len(each), each, "o", color="#3f90da", markersize=5, markeredgecolor="white")
-        ax.set_title(LABELS.get(name, name), fontsize=9)
+        label = LABELS.get(name, name)
+        ax.set_title(label.removesuffix(" of h") if "z" in rows else label, fontsize=9)  # h and z may be the conditions
         ax.set_xticks(
             places,
             list(rows),

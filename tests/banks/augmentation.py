@@ -279,6 +279,12 @@ WRONG_TRANSFORMS = {
         ),
         "course's own answer",
     ),
+    "calls the faster reference's inside": (
+        lambda size, strength=0.5, blur=False: (
+            lambda image: augmentation.fast_view(image[None], None, size, strength, blur)[0]
+        ),
+        "course's own answer",
+    ),
     "nothing returned": (lambda size, strength=0.5, blur=False: None, "return"),
     "no resize back": (torchvision_transform(crop=lambda size: v2.RandomCrop(30)), "resize every crop"),
     "only resized": (torchvision_transform(crop=lambda size: v2.Resize((size, size))), "the crop is missing"),

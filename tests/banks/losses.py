@@ -359,6 +359,10 @@ VALUES = {
     "fitted to the sizes of the visible check": (few_sizes, "size hard-coded"),
     "calls the reference": (course_loss, "course's own answer"),
     "calls the other reference, imported inside": (course_loop, "course's own answer"),
+    "calls the reference in blocks": (
+        lambda z_a, z_b, temperature=0.5: losses.nt_xent_chunked(z_a, z_b, temperature),
+        "course's own answer",
+    ),
     "calls the check's oracle": (slow_oracle, "a part of the check"),
     "not normalised": (not_normalised, "not normalised"),
     "normalised by column": (normalised_by_column, "columns are normalised"),

@@ -164,6 +164,10 @@ WRONG_HEADS = {
     "fitted to the sizes of the asserts": (lambda i, h, o=128: Functional(12, 24, o), ""),
     "calls the reference": (lambda i, h, o=128: projection_head.ProjectionHead(i, h, o), "course's own answer"),
     "inherits the reference": (CourseHead, "course's own answer"),
+    "calls the reference for more layers": (
+        lambda i, h, o=128: projection_head.projection_mlp(i, [h, o]),
+        "course's own answer",
+    ),
     "no non-linearity": (head(middle=lambda hidden: hidden), "is linear"),
     "one layer": (OneLayer, "is linear"),
     "ReLU at the output too": (head(after=F.relu), "ReLU stands at the output"),
