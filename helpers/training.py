@@ -260,10 +260,10 @@ def epochs_done(checkpoint: str | Path) -> int:
 def recipe_for(name: str, side: int, **settings) -> Recipe:
     """A recipe for a data set, by its name and the side of its images in pixels; settings are fields of Recipe.
 
-    Photographs get an encoder twice as wide, four views each, half the colour strength, smaller crops, a lower
-    temperature, Muon and a batch norm in the head; `make choices` takes these back one by one. Up to 64 pixels a side
-    they get the small-image stem. Our small encoders then train on views of three quarters of the side: in equal time
-    they see nearly twice as many, and things in a crop look larger than in the whole picture, which comes later
+    Photographs get an encoder twice as wide, h from quarters, four views each, half the colour strength, smaller crops,
+    a lower temperature, Muon and a batch norm in the head; `make choices` takes these back one by one. Up to 64 pixels
+    a side they get the small-image stem. Our small encoders then train on views of three quarters of the side: in equal
+    time they see nearly twice as many, and things in a crop look larger than in the whole picture, which comes later
     (Touvron et al. 2019). On the built-in pictures only the larger encoders get the small-image stem.
     """
     arch = settings.get("arch", Recipe.arch if name == "shapes" else "resnet8x2-quarters")

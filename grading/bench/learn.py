@@ -24,7 +24,7 @@ from grading.bench import figures, peers
 from grading.bench.loss import forget_peak, held
 from helpers import evaluation, training
 from helpers.data import ImageSet, load_images
-from helpers.machine import cap_threads, has_bfloat16
+from helpers.machine import cap_threads, has_bfloat16, return_memory
 
 PART = 10_000  # of the bank, and a fifth of it queries, where features alone would take half an hour
 
@@ -92,6 +92,7 @@ def our_row(length: float, seed: int, train: ImageSet, test: ImageSet) -> dict:
     """Our recipe for so many minutes, the choice of its epochs included."""
     on_linux = sys.platform == "linux"
     if on_linux:
+        return_memory()  # what measuring the run before this one held
         forget_peak()
     start, recipe = time.perf_counter(), ours(seed)
     model, two_views = training.build_model(recipe), training.views_of(recipe)
