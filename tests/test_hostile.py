@@ -1,5 +1,7 @@
 """The fastest of the hostile submissions, through the real command in one class; `make hostile` runs them all."""
 
+import subprocess
+
 import pytest
 
 from grading import hostile
@@ -30,6 +32,14 @@ def test_nobody_gets_more_or_less_than_the_answers_are_worth(attacked, name):
 def test_the_whole_class_is_graded_and_nothing_else_is_touched(attacked):
     assert attacked["batch_finished"] and attacked["one_row_each"]
     assert not attacked["touched_outside"]
+
+
+def test_the_watch_counts_on_while_processes_end_under_its_eyes():
+    many = subprocess.Popen(["bash", "-c", "for i in $(seq 1500); do /bin/true & /bin/true; done; wait"])
+    counts = []
+    while many.poll() is None:
+        counts.append(start.taken(many.pid)[1])
+    assert many.returncode == 0 and max(counts) > 0
 
 
 def test_the_case_names_are_unique():

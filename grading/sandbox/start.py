@@ -275,11 +275,12 @@ def taken(pid: int) -> tuple[int, int, float]:
     for process in inside:
         try:
             held, count, seconds = held + own_memory(process), count + 1, seconds + sum(process.cpu_times()[:4])
-        except psutil.Error:  # it has ended meanwhile
+        except (psutil.Error, OSError):  # it has ended meanwhile
             continue
     if held > MEMORY and count <= PROCESSES:  # forks share memory: count it again, each page once, which takes longer
-        with contextlib.suppress(OSError, psutil.Error):
-            precise = sum(own_memory(process, "smaps_rollup", ("Pss_Anon", "Pss_Shmem")) for process in inside)
+        for process in inside:
+            with contextlib.suppress(OSError, psutil.Error):
+                precise += own_memory(process, "smaps_rollup", ("Pss_Anon", "Pss_Shmem"))
     return precise or held, count, seconds
 
 
