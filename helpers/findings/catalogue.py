@@ -24,6 +24,7 @@ from helpers.findings.core import (
     train,
 )
 from helpers.losses import sup_con
+from helpers.plots.findings import FACTORS
 from helpers.projection_head import SimCLR, projection_mlp
 from helpers.training import TwoViews, build_model, views_of
 
@@ -164,7 +165,7 @@ def forgotten(lab: Lab, conditions: tuple[str, ...]) -> Rows:
     for condition in conditions:
         bank, queries = (evaluation.extract_features(parts[condition], part.images) for part in (lab.bank, lab.queries))
         numbers = {"knn": knn(lab, parts[condition])}
-        for name in ("position", "scale", "brightness", "rotation", "occluder"):
+        for name in FACTORS:
             seen, asked = (part.factors[name] for part in (lab.bank, lab.queries))
             numbers[name] = evaluation.factor_r2(bank, seen, queries, asked)
         yield condition, numbers

@@ -7,7 +7,7 @@ SHARES = {"knn", "knn of z", "contrastive", "identified", "supervised", "probe",
 LABELS = {"knn": "k-NN accuracy of h", "knn of z": "k-NN accuracy of z", "contrastive": "positives found",
           "identified": "crops found again", "supervised": "accuracy with labels", "probe": "linear probe",
           "frozen": "linear probe, frozen", "gain": "fine-tuned − from scratch"}  # fmt: skip
-FACTORS = ("position", "scale", "brightness", "rotation", "occluder")
+FACTORS = ("position", "scale", "brightness", "rotation", "occluder")  # of the built-in pictures, asked of h and z
 LABELS |= {name: f"{name} (R² of a linear map)" for name in FACTORS}
 
 
