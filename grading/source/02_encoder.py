@@ -281,8 +281,9 @@ for arch in ("resnet8", "resnet8x2", "resnet18", "resnet50", "resnet200"):
 # Put it together: name in, encoder and the length of its $h$ out.
 #
 # ```
-# arch           "resnet18", "resnet34", "resnet50", "resnet101" or "resnet200", or our "resnet8", "resnet8x2"
-#                or "resnet8x2-quarters": resnet(arch), imported above, builds any of them with random weights,
+# arch           "resnet18", "resnet34", "resnet50", "resnet101" or "resnet200", or
+#                our "resnet8", "resnet8x2" or "resnet8x2-quarters": resnet(arch),
+#                imported above, builds any of them with random weights,
 #                ImageNet stem and fc
 # small_images   whether to use the stem for small images
 # returns        (encoder, feature_dim), where encoder: x (N, 3, H, W) → h (N, feature_dim)
