@@ -22,7 +22,7 @@ import torch
 
 from data.record import RESULTS, write_result
 from helpers import plots
-from helpers.data import load_images
+from helpers.data import DataError, load_images
 from helpers.findings import FINDINGS, Finding, Lab, judged, verdict
 from helpers.machine import usable_cores
 from helpers.training import recipe_for
@@ -43,6 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         print(f"There is no finding {unknown[0]!r}; there are {', '.join(FINDINGS)}.", file=sys.stderr)
         return 1
+    if names and chosen.data != "shapes":
+        try:
+            names = answerable(names, chosen.data)
+        except DataError as problem:
+            print(f"data.findings: {problem}", file=sys.stderr)
+            return 1
     for folder in ("findings", "findings/again") if not names else ():
         for name, result in results(folder).items():
             draw(f"{folder}/{name}", result["finding"]["name"], result["rows"])
@@ -52,6 +58,23 @@ def main(arguments: list[str] | None = None) -> int:
     if (RESULTS / "findings").is_dir():
         (RESULTS / "findings" / "README.md").write_text(page(), encoding="utf-8")
     return 0
+
+
+def answerable(names: list[str], data: str) -> list[str]:
+    """The findings that other than the built-in pictures can answer; a line for each that they cannot.
+
+    Raises:
+        DataError: there are no such pictures, they have no labels, or none of the findings is left.
+    """
+    if load_images(data, "test").labels is None:
+        raise DataError(f"{data} has no labels, and accuracies need them.")
+    for name in names:
+        if FINDINGS[name].factors:
+            print(f"{name} is left out: it asks for factors, which only the built-in pictures have.", file=sys.stderr)
+    left = [name for name in names if not FINDINGS[name].factors]
+    if not left:
+        raise DataError("nothing is left to measure.")
+    return left
 
 
 def experiments(names: list[str]) -> list[list[Finding]]:
@@ -158,8 +181,8 @@ def page() -> str:
         "# Findings of contrastive learning, asked again",
         "",
         "Written by `python -m data.findings`. *Reproduced*: the 95 % interval of every difference, over seeds, lies above",
-        "0; *not reproduced*: one lies below; *unresolved*: neither can be said at this scale. A name that ends in",
-        "-cifar10 was measured on CIFAR-10; the others on the built-in pictures. Settings are in each json file.",
+        "0; *not reproduced*: one lies below; *unresolved*: neither can be said at this scale. A name with a data set behind",
+        "it, as head-cifar10, was measured on that; the others on the built-in pictures. Settings are in each json file.",
         "",
         "| finding | claim | published | verdict | differences [95 % interval] |",
         "|---|---|---|---|---|",

@@ -29,7 +29,7 @@ LABELLED_STEPS = 1500  # of the supervised control, 128 images each
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m data.measure_shapes", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m data.measure_shapes", description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3], help="one run of everything for each")
     parser.add_argument("--validation", action="store_true", help="measure on a part of train; for choosing settings")
     chosen = parser.parse_args()
@@ -82,7 +82,7 @@ def measured(bank: ImageSet, queries: ImageSet, recipe: training.Recipe) -> Iter
         print(f"seed {recipe.seed}  {name:34}{knn:7.1%}  {numbers['core_seconds']:5.0f} core-seconds", flush=True)
         return name, {"knn": knn, **numbers}
 
-    def simclr(two_views: training.TwoViews) -> nn.Module:
+    def simclr(two_views: augmentation.TwoViewsOfBatch) -> nn.Module:
         model = training.build_model(recipe)
         training.pretrain(model, bank.images, two_views, recipe)
         return model.encoder
@@ -99,7 +99,7 @@ def measured(bank: ImageSet, queries: ImageSet, recipe: training.Recipe) -> Iter
     yield row("supervised from scratch", supervised)
 
 
-def crops_alone(recipe: training.Recipe) -> training.TwoViews:
+def crops_alone(recipe: training.Recipe) -> augmentation.TwoViewsOfBatch:
     """Two views that differ by crop and flip only: their colours agree."""
 
     def view(images: Tensor, generator: Generator) -> Tensor:

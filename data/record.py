@@ -14,19 +14,13 @@ def write_result(name: str, command: str, seed: int | list[int], numbers: dict) 
     """Write data/results/NAME.json: command, seed, versions, machine and date, then the numbers."""
     import numpy
     import torch
-    import torchvision
 
-    from helpers.machine import has_bfloat16
+    from helpers.machine import has_bfloat16, versions
 
     stamp = {
         "command": command,
         "seed": seed,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "numpy": numpy.__version__,
-        },
+        "versions": versions() | {"numpy": numpy.__version__},
         "machine": {
             "processor": processor(),
             "vectors": torch.backends.cpu.get_cpu_capability(),

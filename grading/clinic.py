@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from data.record import write_result
 from helpers import evaluation, losses, training
+from helpers.augmentation import TwoViewsOfBatch
 from helpers.checks.training import digest
 from helpers.data import ImageSet, load_images
 
@@ -123,7 +124,7 @@ def detached_denominator(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor
     return losses.nt_xent(z_a.detach(), z_b.detach(), temperature) + positive.detach() - positive
 
 
-def watcher(images: ImageSet, two_views: training.TwoViews) -> Callable[[nn.Module], dict[str, float]]:
+def watcher(images: ImageSet, two_views: TwoViewsOfBatch) -> Callable[[nn.Module], dict[str, float]]:
     """What is measured after each epoch, in eval mode, on images that are not trained on: k-NN on h, the rest on z."""
     bank, query, watched = (
         slice(TRAINED + a, TRAINED + b) for a, b in ((0, BANK), (BANK, BANK + QUERIES), (0, WATCHED))

@@ -4,6 +4,7 @@
                                                             └─ evaluation: k-NN, linear probe, alignment, uniformity
 
     shapes           the built-in pictures: ten object classes whose every factor is known
+    machine          cores, GPU, bfloat16: what this machine offers
     data             pictures from disk or the web as uint8 tensors
     augmentation     two random views of every image
     policies         three other ways to make views: AutoAugment, RandAugment, SimAugment
@@ -14,9 +15,11 @@
     optimizers       LARS and Muon beside AdamW
     checkpoints      written whole or not at all
     evaluation       what is h worth?            python -m helpers.evaluation CHECKPOINT
+    clinic           training curves of broken runs, and what they suffer from
     training         the loop                    python -m helpers.training --data shapes --epochs 10 --out runs/first
     board            a finished run for TensorBoard
     plots, widgets   what the notebooks draw
+    findings         the experiments of the papers, small
     checks           one check an exercise
     colab            what Colab lacks
     course           your own answers in place of the reference

@@ -11,8 +11,10 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from helpers.data import in_rgb
+
 Area = tuple[float, float]  # of a crop, from and to, as shares of the image
-TwoViewsOfBatch = Callable[[Tensor, Generator], tuple[Tensor, Tensor]]
+TwoViewsOfBatch = Callable[[Tensor, Generator], tuple[Tensor, ...]]  # images (N, 3, H, W) -> views of them
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # columns of `factors`
 TRIES = 10  # boxes drawn before the centre crop is taken, as in torchvision
@@ -350,7 +352,7 @@ def batch_views(
         raise ValueError(f"views is {views}; a positive takes 2 views of an image, or more.")
     make = fast_view if fast else view
 
-    def two_views(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    def two_views(images: Tensor, generator: Generator) -> tuple[Tensor, ...]:
         return tuple(make(images, generator, size, strength, blur, area) for _ in range(views))
 
     return two_views
@@ -464,9 +466,7 @@ def to_image(image) -> Tensor:
                 f"the tensor has shape {tuple(image.shape)}; (3, H, W) is wanted: try image.permute(2, 0, 1)."
             )
         return to_unit(image.clone())
-    if not isinstance(image, np.ndarray):
-        image = image.convert("RGB")  # a PIL image, whatever its mode
-    pixels = np.array(image)  # (H, W, 3), a copy without negative strides
+    pixels = np.array(image if isinstance(image, np.ndarray) else in_rgb(image))  # (H, W, 3), no negative strides
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ValueError(f"the array has shape {pixels.shape} and type {pixels.dtype}; (H, W, 3) uint8 is wanted.")
     return to_unit(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())  # (3, H, W)

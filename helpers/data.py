@@ -41,6 +41,7 @@ RENDERER = hashlib.sha256(Path(shapes.__file__).read_bytes()).hexdigest()  # of 
 READER = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 SUFFIXES = set(".jpg .jpeg .png .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .tga .jp2 .avif .heic .heif".split())
 SIZES = (32, 64, 96)  # what an own folder is brought to: the first that the typical image fits into, else the last
+TEST_NAMES = ("test", "val", "valid", "validation")  # of the folder beside train; the first that is there serves
 STL10_CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 DISK_GB = {"cifar10": 0.4, "stl10": 5.8}  # archive and unpacked files together
 
@@ -312,7 +313,7 @@ def find_images(folder: Path) -> list[ImageFile]:
 
 def read_folder(folder: Path, files: list[ImageFile], split: str, image_size: int | None) -> tuple[ImageSet, str]:
     """The images of one split, and a sentence about those left out ("" where there are none)."""
-    chosen, classes, loose = choose(folder, files, split)
+    chosen, classes, left_out = choose(folder, files, split)
     if not chosen:
         raise DataError(
             f"{folder} has no images for the split {split!r}: {len(files)} are too few to set a fifth aside."
@@ -323,7 +324,7 @@ def read_folder(folder: Path, files: list[ImageFile], split: str, image_size: in
     except MemoryError:
         need = len(chosen) * 3 * size**2 / 1e9
         raise DataError(f"{folder} needs {need:.1f} GB of memory at image_size={size}; choose a smaller one.") from None
-    labels, skipped = [], [f"{file.path} (beside the class folders)" for file in loose]
+    labels, skipped = [], list(left_out)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about oddities that do no harm here
         for file, label in chosen:
@@ -335,7 +336,7 @@ def read_folder(folder: Path, files: list[ImageFile], split: str, image_size: in
                 labels.append(label)
     if not labels:
         raise DataError(f"None of the {len(chosen)} images in {folder} could be read: {some(skipped)}.")
-    note = f"{len(skipped)} of {len(chosen) + len(loose)} images in {folder} were left out: {some(skipped)}."
+    note = f"{len(skipped)} of {len(chosen) + len(left_out)} images in {folder} were left out: {some(skipped)}."
     kept = torch.from_numpy(images[: len(labels)])
     labelled = torch.tensor(labels) if labels[0] is not None else None
     return ImageSet(kept, labelled, classes), note if skipped else ""
@@ -343,15 +344,20 @@ def read_folder(folder: Path, files: list[ImageFile], split: str, image_size: in
 
 def choose(
     folder: Path, files: list[ImageFile], split: str
-) -> tuple[list[tuple[ImageFile, int | None]], tuple[str, ...], list[ImageFile]]:
-    """Which files make up a split: (file, label) pairs, the class names, and the files beside the class folders."""
+) -> tuple[list[tuple[ImageFile, int | None]], tuple[str, ...], list[str]]:
+    """Which files make up a split: (file, label) pairs, the class names, and what is left out, with the reason."""
     below = {file: file.path.split("/") for file in files}  # path inside the folder, later inside train or test
     tops = {parts[0].casefold(): parts[0] for parts in below.values() if len(parts) > 1}
     train = tops.get("train")
-    test = next((tops[name] for name in ("test", "val", "valid", "validation") if name in tops), None)
+    test = next((tops[name] for name in TEST_NAMES if name in tops), None)
+    if train and not test and len(tops) > 1 and all(len(parts) < 3 for parts in below.values() if parts[0] == train):
+        train = None  # no split: a class of trains, among others
     if train is None and "test" in tops:
         raise DataError(f"{folder} has a folder test but none named train (with images in it); add it or rename test.")
+    left_out = []
     if train:  # what stands beside train and test does not count
+        beside = [file for file, parts in below.items() if parts[0].casefold() not in ("train", *TEST_NAMES)]
+        left_out = [f"{file.path} (beside {train})" for file in beside]
         below = {file: parts[1:] for file, parts in below.items() if parts[0] in (train, test)}
     classes = tuple(sorted({parts[0] for parts in below.values() if len(parts) > 1}))  # of both splits: numbered alike
     if train and test:
@@ -361,10 +367,11 @@ def choose(
     for file, parts in below.items():
         groups.setdefault(parts[0] if len(parts) > 1 else None, []).append(file)
     loose = groups.pop(None, []) if len(groups) > 1 else []
+    left_out += [f"{file.path} (beside the class folders)" for file in loose]
     if not (train and test):
         groups = {name: fifth(group, split) for name, group in groups.items()}
     label = {name: number for number, name in enumerate(classes)}
-    return [(file, label.get(name)) for name, group in groups.items() for file in group], classes, loose
+    return [(file, label.get(name)) for name, group in groups.items() for file in group], classes, left_out
 
 
 def fifth(files: list[ImageFile], split: str) -> list[ImageFile]:
@@ -385,24 +392,26 @@ def typical_size(folder: Path, files: list[ImageFile]) -> int:
 
 
 def read_image(path: Path, size: int) -> np.ndarray:
-    """One file as (3, size, size) uint8: upright, RGB on white, the middle square, resized (bicubic).
-
-    Of an animation the first frame counts; 16-bit grey is divided by 256.
-    """
+    """One file, of an animation the first frame, as (3, size, size) uint8: upright, RGB, the middle square, bicubic."""
     with Image.open(path) as image:
         image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at about the size needed
         with contextlib.suppress(Exception):  # damaged EXIF: as if there were none
             ImageOps.exif_transpose(image, in_place=True)
-        if image.mode.startswith("I"):
-            grey = np.asarray(image).clip(0, 65535) // 256  # Pillow would clip at 255
-            image = Image.fromarray(grey.astype(np.uint8))
-        elif image.mode == "F":
-            raise ValueError("floating-point pixels have no fixed range")
-        elif image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        square = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
+        square = ImageOps.fit(in_rgb(image), (size, size), Image.Resampling.BICUBIC)
         return np.asarray(square).transpose(2, 0, 1)  # (H, W, 3) -> (3, H, W)
+
+
+def in_rgb(image: Image.Image) -> Image.Image:
+    """The same picture with 8 bits of red, green and blue: on white, if transparent; 16-bit grey divided by 256."""
+    if image.mode.startswith("I"):
+        grey = np.asarray(image).clip(0, 65535) // 256  # Pillow would clip at 255
+        image = Image.fromarray(grey.astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("floating-point pixels have no fixed range")
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 def explain(problem: Exception) -> str:

@@ -54,6 +54,18 @@ def started() -> Iterator[None]:
         dist.destroy_process_group()
 
 
+@contextmanager
+def first_alone() -> Iterator[None]:
+    """Process 0 does this before the others begin it."""
+    if rank() > 0:
+        dist.barrier()
+    try:
+        yield
+    finally:
+        if processes() > 1 and rank() == 0:
+            dist.barrier()
+
+
 def share(model: nn.Module) -> nn.Module:
     """The model to train in this process: all start from the weights of process 0, and average their gradients.
 

@@ -92,7 +92,7 @@ def with_group_norm(network: nn.Module, channels: int = 16) -> nn.Module:
     """A copy of a network with group normalisation in place of batch normalisation (Wu & He 2018).
 
     Every image is then normalised by itself: nothing leaks from one image of a batch to another, a batch may be small,
-    and train and eval mode are the same.
+    and train and eval mode are the same. That holds for an encoder; the norm of a head (one axis) stays as it is.
 
     Args:
         channels: of a group; a layer with fewer channels is one group.

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from helpers import checkpoints, data
 from helpers.encoder import build_encoder
+from helpers.machine import best_device, cap_threads
 
 
 def extract_features(encoder: nn.Module, images: Tensor, batch_size: int = 256) -> Tensor:
@@ -130,6 +131,8 @@ def whitening(h: Tensor, ridge: float = 0.1) -> tuple[Tensor, Tensor]:
         mean (D,) and matrix (D, D): white rows are (h - mean) @ matrix.
     """
     check_features("h", h)
+    if len(h) < 2:
+        raise ValueError("whitening needs at least two rows: one alone does not vary.")
     mean = h.mean(dim=0, dtype=torch.float64)
     parts = (part.double() - mean for part in h.split(4096))  # all rows as doubles would be the largest thing in memory
     covariance = sum(part.T @ part for part in parts) / (len(h) - 1)  # (D, D)
@@ -409,13 +412,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m helpers.evaluation", description=main.__doc__)
     parser.add_argument("checkpoint", help="a file written by helpers.training")
     parser.add_argument("--data", default="shapes", help="shapes, cifar10, stl10 or folder:PATH (default: shapes)")
+    parser.add_argument("--image-size", type=int, help="side in pixels; the one that training was given, if any")
     parser.add_argument(
         "--supervised", type=int, metavar="EPOCHS", help="also train the same encoder with labels, this long"
     )
     options = parser.parse_args(arguments)
+    cap_threads()
     try:
         model, recipe = checkpoints.load_model(options.checkpoint)
-        train, test = (data.load_images(options.data, split) for split in ("train", "test"))
+        model = model.to(best_device())
+        train, test = (
+            data.load_images(options.data, split, image_size=options.image_size) for split in ("train", "test")
+        )
         if train.labels is None or test.labels is None:
             raise ValueError(f"{options.data} has no labels; an accuracy needs them.")
         print(
@@ -443,7 +451,8 @@ def table(model: nn.Module, recipe: dict, train: data.ImageSet, test: data.Image
         return name, knn, white, linear_probe(train_h, train.labels, test_h, test.labels)
 
     by_chance = chance(train.labels, test.labels)
-    untrained = random_encoder(recipe["arch"], recipe["small_images"])
+    device = next(model.parameters()).device
+    untrained = random_encoder(recipe["arch"], recipe["small_images"]).to(device)
     yield "chance", by_chance, by_chance, by_chance
     yield measured("pixels, 16 × 16", nn.Sequential(nn.AdaptiveAvgPool2d(16), nn.Flatten()))
     yield measured("random encoder, h", untrained)

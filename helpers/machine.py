@@ -3,12 +3,14 @@
 import ctypes
 import math
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import MethodType
 
 import torch
+import torchvision
 from torch import Tensor, nn
 
 
@@ -112,3 +114,8 @@ def cap_threads() -> int:
 def best_device() -> torch.device:
     """CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def versions() -> dict[str, str]:
+    """What a result depends on besides its settings."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__}

@@ -17,7 +17,7 @@ def optimizer_for(model: nn.Module, recipe) -> Optimizer:
     """The optimizer that a recipe names, for all weights of a model.
 
     Args:
-        recipe: a training.Recipe; of it .optimizer, .base_lr and .weight_decay.
+        recipe: a training.Recipe; of it .optimizer, .base_lr and, for AdamW, .weight_decay.
 
     Raises:
         ValueError: for a name other than "adamw", "muon" and "lars".
@@ -27,7 +27,7 @@ def optimizer_for(model: nn.Module, recipe) -> Optimizer:
     if recipe.optimizer == "muon":
         return Muon(model, recipe.base_lr)
     if recipe.optimizer == "lars":
-        return LARS(model.parameters(), recipe.base_lr, weight_decay=recipe.weight_decay)
+        return LARS(model.parameters(), recipe.base_lr)
     raise ValueError(f'There is no optimizer {recipe.optimizer!r}; choose "adamw", "muon" or "lars".')
 
 
@@ -62,13 +62,13 @@ class LARS(Optimizer):
                         lengths[0] * lengths[1] > 0, group["trust"] * lengths[0] / lengths[1], 1.0
                     )
                 state = self.state[weight]
-                last = state.get("step", torch.zeros_like(weight))
-                state["step"] = group["momentum"] * last + rate * direction
-                weight -= state["step"]
+                last = state.get("move", torch.zeros_like(weight))  # "step" would stay on the CPU when it is loaded
+                state["move"] = group["momentum"] * last + rate * direction
+                weight -= state["move"]
 
 
 class Muon(Optimizer):
-    """Momentum whose step on every matrix has all its singular values near 1 (Jordan et al. 2024), Adam for the rest.
+    """Momentum whose step on a matrix has singular values of much the same size (Jordan et al. 2024), Adam for the rest.
 
     A convolution (O, I, h, w) counts as a matrix (O, I·h·w), and is rescaled to length √O before its step: batch
     normalisation makes the length of a filter meaningless, so it is kept where the step has the same effect all along.
@@ -119,11 +119,12 @@ class Muon(Optimizer):
 
 
 def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
-    """The matrix U Vᵀ of a matrix U S Vᵀ, roughly: singular values between about 0.5 and 1.3, without computing an SVD.
+    """The matrix U Vᵀ of a matrix U S Vᵀ, roughly: small singular values raised, none above 1.3, without an SVD.
 
     A polynomial of odd degree pushes every singular value towards 1, a few times over (Newton–Schulz, with the
     coefficients of Jordan et al. 2024). In bfloat16 where the hardware has it, as rounding does no harm to a direction;
-    where it is emulated, it would cost more than all the rest of a training step.
+    where it is emulated, it would cost more than all the rest of a training step. Three steps raise a singular value
+    41-fold at most: one below a hundredth of the matrix's length stays below 0.5.
 
     Args:
         matrix: (M, N).

@@ -55,7 +55,7 @@ def sim_augment(images: Tensor, generator: Generator | None, size: int, strength
     """
     views = distort(random_crop(images, generator, size), strength, generator)
     draws = uniform(len(views), 2, generator)
-    shifts = torch.randn(len(views), len(CONTROL_POINTS), 2, generator=generator)
+    shifts = torch.randn(len(views), len(CONTROL_POINTS), 2, generator=generator, device=draws.device)
     shifts *= LARGEST_SHIFT * draws[:, 1, None, None] * (draws[:, 0, None, None] < 0.5)
     return random_blur(sparse_warp(views, shifts.to(views.device)), generator)
 

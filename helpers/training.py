@@ -10,7 +10,6 @@ import copy
 import itertools
 import json
 import math
-import platform
 import shlex
 import statistics
 import sys
@@ -21,19 +20,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from helpers import augmentation, checkpoints, data, distributed, encoder, evaluation
+from helpers.augmentation import TwoViewsOfBatch
 from helpers.clinic import CAUSES, clinic, clinic_curves  # noqa: F401  the fourth exercise of 05 belongs here too
 from helpers.distributed import nt_xent  # losses.nt_xent, for one process or several
-from helpers.machine import best_device, cap_threads, fast
+from helpers.machine import best_device, cap_threads, fast, versions
 from helpers.optimizers import optimizer_for
 from helpers.projection_head import SimCLR, head_for
 
-TwoViews = Callable[[Tensor, torch.Generator], tuple[Tensor, ...]]
 Monitor = Callable[[nn.Module], dict[str, float]]
 
 
@@ -41,7 +39,7 @@ Monitor = Callable[[nn.Module], dict[str, float]]
 class Recipe:
     """All settings of one pretraining run. The defaults suit the built-in pictures and two CPU cores."""
 
-    arch: str = "resnet8"  # the smallest encoder; resnet18 needs about 20 times the arithmetic
+    arch: str = "resnet8"  # the shortest h, 128 numbers; resnet18 needs 9 times the arithmetic
     small_images: bool = False  # the ImageNet stem costs a tenth on two cores; True (3×3 stem) sees more, given time
     view_size: int = 32  # pixels; the side of the images
     epochs: float = 20  # times every image is seen; 2.5 ends in the middle of the third epoch
@@ -49,7 +47,7 @@ class Recipe:
     views: int = 2  # of every image of a batch; with more, every pair of them is a positive (Shidani et al. 2024)
     optimizer: str = "adamw"  # or "muon", which learns more in few steps, or "lars", the paper's, for large batches
     base_lr: float = 3e-3  # reached at the end of the warm-up
-    weight_decay: float = 0.01  # of AdamW, decoupled, per unit of learning rate; Muon has none
+    weight_decay: float = 0.01  # of AdamW, decoupled, per unit of learning rate; the others do without
     warmup_fraction: float = 0.05  # of all steps; the paper warms up for 10 of its 100 or more epochs
     temperature: float = 0.2  # of NT-Xent; between the paper's best, 0.1 and 0.5 (table 5)
     strength: float = 1.0  # of the colour distortion; the paper uses 1 on ImageNet and 0.5 on CIFAR-10
@@ -116,7 +114,7 @@ def step_on_views(model: nn.Module, optimizer: Optimizer, views: Sequence[Tensor
 def pretrain(
     model: nn.Module,
     images: Tensor,
-    two_views: TwoViews,
+    two_views: TwoViewsOfBatch,
     recipe: Recipe,
     monitor: Monitor | None = None,
     checkpoint: str | Path | None = None,
@@ -264,16 +262,19 @@ def recipe_for(name: str, side: int, **settings) -> Recipe:
     a lower temperature, Muon and a batch norm in the head; `make choices` takes these back one by one. Up to 64 pixels
     a side they get the small-image stem. Our small encoders then train on views of three quarters of the side: in equal
     time they see nearly twice as many, and things in a crop look larger than in the whole picture, which comes later
-    (Touvron et al. 2019). On the built-in pictures only the larger encoders get the small-image stem.
+    (Touvron et al. 2019). On the built-in pictures only the larger encoders get the small-image stem. LARS gets the
+    paper's rate, 0.075 · √batch size (appendix B.1): it is a share of a layer's length, and far larger than AdamW's.
     """
     arch = settings.get("arch", Recipe.arch if name == "shapes" else "resnet8x2-quarters")
     narrow, small = arch in encoder.NARROW, side <= 64
-    if name == "shapes":
-        return Recipe(**({"view_size": side, "small_images": small and not narrow} | settings))
-    look = {"view_size": 3 * side // 4 if small and narrow else side, "strength": 0.5, "area": (0.2, 1.0), "views": 4}
-    look |= {"batch_size": 512 // settings.get("views", 4)}  # 512 views a step
-    learning = {"optimizer": "muon", "base_lr": 2e-3, "temperature": 0.1, "head_norm": True}
-    return Recipe(**({"arch": arch, "small_images": small} | look | learning | settings))
+    chosen = {"arch": arch, "view_size": side, "small_images": small and not narrow}
+    if name != "shapes":
+        chosen |= {"view_size": 3 * side // 4 if small and narrow else side, "small_images": small, "strength": 0.5}
+        chosen |= {"area": (0.2, 1.0), "views": 4, "batch_size": 512 // settings.get("views", 4)}  # 512 views a step
+        chosen |= {"optimizer": "muon", "base_lr": 2e-3, "temperature": 0.1, "head_norm": True}
+    recipe = Recipe(**(chosen | settings))
+    lars = recipe.optimizer == "lars" and "base_lr" not in settings
+    return replace(recipe, base_lr=0.075 * recipe.batch_size**0.5) if lars else recipe
 
 
 def build_model(recipe: Recipe) -> SimCLR:
@@ -284,7 +285,7 @@ def build_model(recipe: Recipe) -> SimCLR:
         return SimCLR(body, head_for(feature_dim, recipe.hidden_dim, recipe.out_dim, recipe.head_norm))
 
 
-def views_of(r: Recipe) -> TwoViews:
+def views_of(r: Recipe) -> TwoViewsOfBatch:
     """The batched two_views of the recipe."""
     return augmentation.batch_views(r.view_size, r.strength, r.blur, r.area, r.fused, r.views)
 
@@ -314,7 +315,7 @@ def knn_monitor(train: data.ImageSet, queries: int = 1000, bank: int = 4000, k: 
     return monitor
 
 
-def geometry_monitor(images: Tensor, two_views: TwoViews, count: int = 256, seed: int = 0) -> Monitor:
+def geometry_monitor(images: Tensor, two_views: TwoViewsOfBatch, count: int = 256, seed: int = 0) -> Monitor:
     """A monitor(model) -> {"alignment": ..., "uniformity": ...} of z, on the same two views of some images every time.
 
     Args:
@@ -361,7 +362,7 @@ def epochs_in(
     seconds: float,
     model: nn.Module,
     images: Tensor,
-    two_views: TwoViews,
+    two_views: TwoViewsOfBatch,
     recipe: Recipe,
     monitor: Monitor | None = None,
     keep: Path | None = None,
@@ -419,7 +420,7 @@ def main(arguments: list[str] | None = None) -> int:
     option("--optimizer", help="adamw, muon or lars")
     option("--lr", type=float, dest="base_lr", help="highest learning rate")
     option("--seed", type=int, help=f"of weights, order and views (default: {Recipe.seed})")
-    option("--image-size", type=int, help="side the images are scaled to (default: as they are)")
+    option("--image-size", type=int, help="side the images are scaled to (default: 32, of larger ones 64 or 96)")
     try:
         words = sys.argv[1:] if arguments is None else arguments
         with distributed.started():
@@ -438,20 +439,23 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
     out, started = Path(arguments.out), time.perf_counter()
     if arguments.epochs is not None and arguments.seconds is not None:
         raise ValueError("--epochs and --seconds both say how long to train; give one of them.")
-    images = data.load_images(arguments.data, "pretrain", image_size=arguments.image_size)
+    with distributed.first_alone():  # what it fetches or caches, the other processes find
+        images = data.load_images(arguments.data, "pretrain", image_size=arguments.image_size)
     names = ("arch", "epochs", "batch_size", "temperature", "optimizer", "base_lr", "seed")
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     recipe = recipe_for(arguments.data, images.images.shape[-1], **given)
     cap_threads()
     model, two_views = build_model(recipe).to(best_device()), views_of(recipe)
     labelled = images
-    if images.labels is None:  # STL-10 has labels in another split
+    if images.labels is None and arguments.data == "stl10":  # it has labels in another split
         labelled = data.load_images(arguments.data, "train", image_size=arguments.image_size)
     monitor = knn_monitor(labelled) if labelled.labels is not None else None
     checkpoint = out / "checkpoint.pt"
     done = epochs_done(checkpoint)
     if arguments.seconds is not None:
         keep = out / "epochs.txt"
+        if not checkpoint.exists():  # the number is of a run that was deleted, or had not begun
+            keep.unlink(missing_ok=True)
         epochs = epochs_in(arguments.seconds, model, images.images, two_views, recipe, monitor, keep)
         recipe = replace(recipe, epochs=epochs)
     history = with_progress_bar(model, images.images, two_views, recipe, monitor, checkpoint)
@@ -462,12 +466,14 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
         return
     command = shlex.join(["python", "-m", "helpers.training", *words])
     result = {"command": command, "data": arguments.data, "seed": recipe.seed, "recipe": asdict(recipe)}
-    result |= {"versions": versions(), "device": str(best_device()), "resumed_after_epoch": done}
-    result |= {"seconds": round(time.perf_counter() - started, 1), "history": history}
+    result |= {"versions": versions(), "device": str(best_device()), "processes": distributed.processes()}
+    result |= {"resumed_after_epoch": done, "seconds": round(time.perf_counter() - started, 1), "history": history}
     unfinished = out / "result.part"
     unfinished.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     unfinished.replace(out / "result.json")
-    print(f"Written: {checkpoint} and {out / 'result.json'}. To measure it: python -m helpers.evaluation {checkpoint}")
+    side = ["--image-size", str(arguments.image_size)] if arguments.image_size else []
+    measure = shlex.join(["python", "-m", "helpers.evaluation", str(checkpoint), "--data", arguments.data, *side])
+    print(f"Written: {checkpoint} and {out / 'result.json'}. To measure it: {measure}")
 
 
 def with_progress_bar(model, images, two_views, recipe, monitor, checkpoint) -> dict:
@@ -488,11 +494,6 @@ def with_progress_bar(model, images, two_views, recipe, monitor, checkpoint) -> 
             bar.mininterval = 0.1  # second
 
         return pretrain(model, images, two_views, recipe, watched if monitor else None, checkpoint, on_step)
-
-
-def versions() -> dict[str, str]:
-    """What a result depends on besides its settings."""
-    return {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ HELPERS = ROOT / "helpers"
 MAY_IMPORT = {  # module: the helpers it may import
     "shapes": set(),
     "data": {"shapes"},
-    "augmentation": set(),
+    "augmentation": {"data"},
     "policies": {"augmentation"},
     "losses": set(),
     "distributed": {"losses"},
@@ -26,7 +26,7 @@ MAY_IMPORT = {  # module: the helpers it may import
     "optimizers": {"machine"},
     "clinic": {"data"},
     "checkpoints": {"encoder", "projection_head"},
-    "evaluation": {"data", "encoder", "projection_head", "checkpoints", "augmentation"},
+    "evaluation": {"data", "encoder", "projection_head", "checkpoints", "augmentation", "machine"},
     "training": {
         "data",
         "optimizers",

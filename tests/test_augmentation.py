@@ -368,6 +368,15 @@ def test_two_views_hands_its_transform_the_same_tensor_for_every_kind_of_image(m
     torch.testing.assert_close(x_b, wanted)
 
 
+@pytest.mark.parametrize(
+    "mode, color, wanted",
+    [("I;16", 30000, 117), ("RGBA", (10, 20, 30, 0), 255), ("LA", (60, 0), 255), ("L", 60, 60), ("1", 1, 255)],
+)
+def test_a_pil_image_is_seen_as_a_folders_files_are(mode, color, wanted):
+    seen = augmentation.TwoViews(lambda x: x)(Image.new(mode, (4, 4), color))[0]
+    torch.testing.assert_close(seen, torch.full((3, 4, 4), wanted / 255))
+
+
 @pytest.mark.parametrize("image", [np.zeros((5, 7), np.uint8), np.zeros((5, 7, 3)), torch.zeros(5, 7, 3)])
 def test_two_views_refuses_what_is_no_image_in_a_sentence(image):
     with pytest.raises(ValueError, match="is wanted"):

@@ -354,11 +354,27 @@ def test_train_and_test_folders_are_the_splits(tmp_path):
     assert torch.equal(load_folder(folder, "pretrain").images, train.images)
 
 
-def test_val_serves_where_there_is_no_test_and_what_stands_beside_does_not_count(tmp_path):
-    folder = tmp_path / "own"
-    in_classes(folder, {"Train/cat": 3, "val/cat": 2, "spare/cat": 5})
+def test_val_serves_where_there_is_no_test(tmp_path):
+    folder = in_classes(tmp_path / "own", {"Train/cat": 3, "val/cat": 2})
     assert len(load_folder(folder)) == 3 and len(load_folder(folder, "test")) == 2
     assert load_folder(folder).classes == ("cat",)
+
+
+def test_val_beside_test_is_passed_over(tmp_path):
+    folder = in_classes(tmp_path / "own", {"train/cat": 3, "test/cat": 2, "val/cat": 4})
+    assert len(load_folder(folder)) == 3 and len(load_folder(folder, "test")) == 2
+
+
+def test_what_stands_beside_train_and_test_is_left_out_with_a_warning(tmp_path):
+    folder = in_classes(tmp_path / "own", {"Train/cat": 3, "test/cat": 2, "spare/dog": 5})
+    with pytest.warns(UserWarning, match=r"5 of 8 images .*spare/dog/0000.png \(beside Train\)"):
+        assert load_folder(folder).classes == ("cat",)
+
+
+def test_trains_may_be_a_class_among_others(tmp_path):
+    folder = in_classes(tmp_path / "own", {"train": 10, "bus": 10, "car": 10})
+    assert load_folder(folder).classes == ("bus", "car", "train")
+    assert len(load_folder(folder)) == 24 and len(load_folder(folder, "test")) == 6
 
 
 def test_a_test_folder_without_train_is_told(tmp_path):

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -65,11 +66,22 @@ def timed() -> dict:
     return {"steps": len(drawn), "epochs": epochs}
 
 
+def ordered(folder: str) -> bool:
+    """Does what process 0 does alone, and slowly, lie there when another process begins?"""
+    with distributed.first_alone():
+        found = Path(folder, "fetched").exists()
+        if distributed.rank() == 0:
+            time.sleep(0.2)
+            Path(folder, "fetched").touch()
+    return found
+
+
 def process(rank: int, count: int, folder: str) -> None:
     torch.set_num_threads(1)
     meeting = {"init_method": f"file://{folder}/meeting", "timeout": datetime.timedelta(seconds=60)}
     dist.init_process_group("gloo", rank=rank, world_size=count, **meeting)
     result = {"resnet": step("resnet"), "plain": step("plain"), "gathered": gathered(), "timed": timed()}
+    result["ordered"] = ordered(folder)
     try:
         distributed.own_rows(torch.zeros(count + 1, 3))
     except ValueError as problem:
@@ -112,6 +124,10 @@ def test_processes_agree_on_the_very_number_of_the_first(two):
 
 def test_processes_time_the_same_steps_and_find_the_same_epochs_whatever_each_has_measured(two):
     assert two[0]["timed"] == two[1]["timed"] and two[0]["timed"]["steps"] >= 10
+
+
+def test_what_the_first_process_does_alone_is_done_when_the_others_begin(two):
+    assert [seen["ordered"] for seen in two] == [False, True]
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused_with_the_numbers(two):

@@ -418,6 +418,15 @@ def test_the_command_line_prints_every_control_and_h_and_z(checkpoint, folder, c
     assert next(line for line in lines if line.startswith("pixels")).endswith("100.0%")
 
 
+def test_the_command_line_measures_pictures_of_the_size_it_is_given(checkpoint, folder, monkeypatch):
+    sizes = set()
+    monkeypatch.setattr(
+        evaluation, "table", lambda model, recipe, *sets: sizes.update(x.images.shape for x in sets[:2]) or []
+    )
+    evaluation.main([str(checkpoint), "--data", f"folder:{folder / 'own'}", "--image-size", "48"])
+    assert {shape[2:] for shape in sizes} == {(48, 48)}
+
+
 @pytest.mark.parametrize(
     "file, images, words",
     [

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from scipy import stats
 from torch import nn
 
@@ -204,6 +205,35 @@ def test_without_a_name_the_figures_are_drawn_from_the_results_that_are_there(tm
     figure.unlink(), page.unlink()
     assert command.main([]) == 0
     assert figure.read_bytes() == drawn and page.read_text(encoding="utf-8") == written
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A folder of two classes, and one without."""
+    for name in ("labelled/cat", "labelled/dog", "loose"):
+        (tmp_path / name).mkdir(parents=True)
+        for number in range(5):
+            Image.new("RGB", (32, 32), (50 * number, 0, 0)).save(tmp_path / name / f"{number}.png")
+    return tmp_path
+
+
+def test_photographs_are_not_asked_for_factors(photographs, capsys):
+    left = command.answerable(["head", "forgotten"], f"folder:{photographs / 'labelled'}")
+    assert left == ["head"] and "forgotten is left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["forgotten", "--data", "folder:labelled"], "nothing is left to measure"),
+        (["head", "--data", "folder:loose"], "folder:loose has no labels"),
+        (["head", "--data", "folder:nowhere"], "There is no folder"),
+    ],
+)
+def test_pictures_that_cannot_answer_are_refused_in_a_sentence(photographs, monkeypatch, capsys, words, sentence):
+    monkeypatch.chdir(photographs)
+    assert command.main(words) == 1
+    assert sentence in capsys.readouterr().err
 
 
 def test_findings_that_ask_the_same_experiment_are_measured_together():

@@ -115,6 +115,18 @@ def test_a_muon_step_on_a_filter_is_independent_of_the_filters_length():
     torch.testing.assert_close(*steps)
 
 
+@pytest.mark.parametrize("make", [lambda m: LARS(m.parameters(), lr=0.5), lambda m: Muon(m, lr=7e-4)])
+def test_what_an_optimizer_keeps_follows_the_weights_when_it_is_loaded(model, make):
+    """A checkpoint lies on the CPU in float32; doubles stand in for a GPU."""
+    optimizer = make(model)
+    learn(model, optimizer, 1)
+    moved = copy.deepcopy(model).double()
+    loaded = make(moved)
+    loaded.load_state_dict(optimizer.state_dict())
+    kept = [value for state in loaded.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
+    assert kept and {value.dtype for value in kept} == {torch.float64}
+
+
 @pytest.mark.parametrize(
     "make", [lambda m: LARS(m.parameters(), lr=5.0), lambda m: Muon(m, lr=7e-4)], ids=["LARS", "Muon"]
 )

@@ -368,6 +368,8 @@ def test_the_command_line_trains_and_writes_checkpoint_and_result(folder, tmp_pa
     done = command("--data", folder, "--epochs", 2, "--batch-size", 8, "--image-size", 16, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert "loss=" in done.stderr and "knn=" in done.stderr
+    measure = f"python -m helpers.evaluation {tmp_path / 'run/checkpoint.pt'} --data {folder} --image-size 16"
+    assert done.stdout.strip().endswith(measure)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     _, recipe = checkpoints.load_model(tmp_path / "run" / "checkpoint.pt")
     assert result["recipe"] == json.loads(json.dumps(recipe)) and recipe["batch_size"] == 8
@@ -388,6 +390,19 @@ def test_the_command_of_a_result_makes_the_same_weights_in_another_folder(folder
     assert words[:3] == ["python", "-m", "helpers.training"]
     assert command(*(word.replace(str(first), str(again)) for word in words[3:])).returncode == 0
     assert same_weights(*(checkpoints.load_model(run / "checkpoint.pt")[0] for run in (first, again)))
+
+
+def test_the_measured_epochs_of_a_deleted_run_are_measured_anew(folder, tmp_path):
+    (tmp_path / "epochs.txt").write_text("1000000\n")
+    words = ("--data", folder, "--seconds", "0.1", "--batch-size", "8", "--image-size", "16", "--out", str(tmp_path))
+    assert training.main(list(words)) == 0
+    assert float((tmp_path / "epochs.txt").read_text()) < 1000
+
+
+def test_lars_gets_the_papers_rate_unless_another_is_given():
+    assert training.recipe_for("shapes", 32, optimizer="lars", batch_size=256).base_lr == 0.075 * 16
+    assert training.recipe_for("cifar10", 32, optimizer="lars").base_lr == pytest.approx(0.075 * 128**0.5)
+    assert training.recipe_for("shapes", 32, optimizer="lars", base_lr=0.3).base_lr == 0.3
 
 
 def test_photographs_of_96_pixels_get_the_large_image_stem_and_those_of_32_the_small_one():

@@ -9,7 +9,15 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from helpers import augmentation, encoder, evaluation
-from helpers.augmentation import crop_resize_flip, distort, histogram_similarities, random_crop, to_unit, uniform
+from helpers.augmentation import (
+    TwoViewsOfBatch,
+    crop_resize_flip,
+    distort,
+    histogram_similarities,
+    random_crop,
+    to_unit,
+    uniform,
+)
 from helpers.findings.core import (
     Finding,
     Lab,
@@ -26,7 +34,7 @@ from helpers.findings.core import (
 from helpers.losses import sup_con
 from helpers.plots.findings import FACTORS
 from helpers.projection_head import SimCLR, projection_mlp
-from helpers.training import TwoViews, build_model, views_of
+from helpers.training import build_model, views_of
 
 Rows = Iterator[tuple[str, Numbers]]
 Operation = Callable[[Tensor, Generator], Tensor]  # (N, 3, H, W) float in [0, 1] -> the same
@@ -61,7 +69,7 @@ OPERATIONS = {"crop": crop, "color": color, "blur": blur, "cutout": cutout}
 PAIRS = ("crop + color", "crop + blur", "crop + cutout", "color + blur", "color + cutout", "blur + cutout")
 
 
-def composed(operations: list[Operation]) -> TwoViews:
+def composed(operations: list[Operation]) -> TwoViewsOfBatch:
     """One view goes through the operations, the other is the image itself, as in the paper's figure 5."""
 
     def two_views(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -79,7 +87,7 @@ def without_flip(images: Tensor, generator: Generator, area: tuple[float, float]
     return crop_resize_flip(to_unit(images), boxes, torch.zeros(len(images), dtype=torch.bool), images.shape[-1])
 
 
-def with_bits(two_views: TwoViews, bits: int) -> TwoViews:
+def with_bits(two_views: TwoViewsOfBatch, bits: int) -> TwoViewsOfBatch:
     """The same views with `bits` random black or white squares along the top, the same in both views of an image."""
 
     def marked(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -347,6 +355,7 @@ ALL = (
         ("h", "z"),
         forgotten,
         tuple(contrast for name in ("position", "scale", "brightness") for contrast in above(name, "h", "z")),
+        factors=True,
     ),
     Finding(
         "temperature",

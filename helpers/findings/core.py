@@ -11,11 +11,12 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from helpers import evaluation
+from helpers.augmentation import TwoViewsOfBatch
 from helpers.data import ImageSet
 from helpers.losses import cosine_similarities, nt_xent, positive_index
 from helpers.machine import fast
 from helpers.projection_head import SimCLR
-from helpers.training import Recipe, TwoViews, build_model, optimizer_for, views_of, warmup_cosine
+from helpers.training import Recipe, build_model, optimizer_for, views_of, warmup_cosine
 
 Numbers = dict[str, float]
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # z_a (N, D), z_b (N, D), labels (N,) -> ()
@@ -41,6 +42,7 @@ class Finding:
     measure: lab, conditions -> (condition, {number: value}) one by one.
     contrasts: (condition, number) pairs; the claim is that the first of each is larger.
     choices: what one may predict.
+    factors: does it ask for what each picture was drawn from? Only the built-in ones know.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Finding:
     quick: tuple[str, ...]
     measure: Callable[[Lab, tuple[str, ...]], Iterator[tuple[str, Numbers]]]
     contrasts: tuple[tuple[tuple[str, str], tuple[str, str]], ...]
+    factors: bool = False
 
 
 # Training and measuring -----------------------------------------------------------------------------------------------
@@ -60,7 +63,7 @@ class Finding:
 
 def train(
     lab: Lab,
-    two_views: TwoViews | None = None,
+    two_views: TwoViewsOfBatch | None = None,
     loss: Loss | None = None,
     model: SimCLR | None = None,
     images: ImageSet | None = None,
@@ -104,7 +107,7 @@ def of_z(model: SimCLR) -> nn.Module:
     return nn.Sequential(model.encoder, model.head)
 
 
-def embedded_views(lab: Lab, model: SimCLR, two_views: TwoViews | None = None) -> tuple[Tensor, Tensor]:
+def embedded_views(lab: Lab, model: SimCLR, two_views: TwoViewsOfBatch | None = None) -> tuple[Tensor, Tensor]:
     """z of two new views of up to 512 queries, (N, D) each."""
     two_views = two_views or views_of(lab.recipe)
     x_a, x_b = two_views(lab.queries.images[:512], Generator().manual_seed(lab.recipe.seed + 1))
