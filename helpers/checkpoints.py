@@ -11,8 +11,10 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 import safetensors.torch
 import torch
@@ -34,10 +36,26 @@ def save_checkpoint(path: str | Path, state: Mapping) -> None:
 
     Raises:
         OSError: the disk is full, or the file may not be written.
+        TypeError: something else is in it, which load_checkpoint would refuse.
     """
     buffer = io.BytesIO()
-    torch.save({"format": FORMAT, **state}, buffer)
+    torch.save({"format": FORMAT, **plain(state, "state")}, buffer)
     write_whole(Path(path), buffer.getbuffer())
+
+
+def plain(value, where: str):
+    """The value, with NumPy's numbers as Python's; TypeError for what is neither tensor, number, text, list nor dict."""
+    if isinstance(value, Mapping):
+        return {key: plain(entry, f"{where}[{key!r}]") for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        entries = (plain(entry, f"{where}[{place}]") for place, entry in enumerate(value))
+        return list(entries) if isinstance(value, list) else tuple(entries)
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, Tensor) or type(value) in (bool, int, float, str, bytes):
+        return value
+    mend = " Take asdict(...) of it." if is_dataclass(value) else ""
+    raise TypeError(f"{where} is a {type(value).__name__}, which a checkpoint does not keep.{mend}")
 
 
 def save_model(path: str | Path, model: SimCLR, recipe: Mapping) -> None:

@@ -20,9 +20,9 @@ YOURS = Path(os.environ.get("COURSE_YOURS") or Path(__file__).parent.parent / "d
 PIECES = {  # name of each piece: module that holds the reference answer
     "color_distortion": "augmentation", "simclr_transform": "augmentation", "TwoViews": "augmentation",
     "TwoViewDataset": "augmentation", "histogram_similarity": "augmentation",
-    "small_image_stem": "encoder", "build_encoder": "encoder", "feature_map_sizes": "encoder",
+    "feature_map_sizes": "encoder", "small_image_stem": "encoder", "build_encoder": "encoder",
     "ProjectionHead": "projection_head", "SimCLR": "projection_head", "linear_classifier": "projection_head",
-    "cosine_similarities": "losses", "positive_index": "losses", "nt_xent_loop": "losses", "nt_xent": "losses",
+    "nt_xent_loop": "losses", "cosine_similarities": "losses", "positive_index": "losses", "nt_xent": "losses",
     "chance_loss": "losses", "sup_con": "losses",
     "warmup_cosine": "training", "train_step": "training", "pretrain": "training",
     "extract_features": "evaluation", "knn_accuracy": "evaluation", "linear_probe": "evaluation",
@@ -184,7 +184,8 @@ def globals_of(text: str) -> set[str]:
 
 def cell_source(definition) -> str:
     """The text of the cell or file in which a function or class was written."""
-    functions = [definition] if isinstance(definition, FunctionType) else vars(definition).values()
+    functions = vars(definition).values() if isinstance(definition, type) else [definition]
+    functions = map(inspect.unwrap, functions)  # behind a decorator such as torch.no_grad()
     code = next(function.__code__ for function in functions if isinstance(function, FunctionType))
     lines = linecache.getlines(code.co_filename)
     return "".join(lines).strip() if lines else inspect.getsource(definition)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -37,6 +38,22 @@ def test_what_is_saved_is_loaded(tmp_path):
     loaded = checkpoints.load_checkpoint(str(tmp_path / "runs" / "a.pt"))
     assert torch.equal(loaded.pop("weights"), state.pop("weights"))
     assert loaded == state
+
+
+def test_numbers_of_numpy_are_kept_as_plain_ones(tmp_path):
+    checkpoints.save_checkpoint(tmp_path / "a.pt", {"lr": [np.float64(0.5), np.int32(3)]})
+    loaded = checkpoints.load_checkpoint(tmp_path / "a.pt")
+    assert loaded == {"lr": [0.5, 3]} and [type(value) for value in loaded["lr"]] == [float, int]
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path):
+    with pytest.raises(
+        TypeError, match=r"state\['recipe'\] is a Recipe, which a checkpoint does not keep. Take asdict"
+    ):
+        checkpoints.save_checkpoint(tmp_path / "a.pt", {"recipe": RECIPE})
+    with pytest.raises(TypeError, match=r"state\['history'\]\['lr'\]\[1\] is a ndarray"):
+        checkpoints.save_checkpoint(tmp_path / "a.pt", {"history": {"lr": [0.1, np.zeros(2)]}})
+    assert not list(tmp_path.iterdir())
 
 
 def test_saving_leaves_no_other_file_behind(tmp_path):

@@ -2,9 +2,11 @@
 
 import json
 import math
+from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from nbclient import NotebookClient
 
 from helpers import course, losses
@@ -143,6 +145,31 @@ def test_an_answer_is_kept_although_the_notebook_has_other_things_under_its_para
     assert "monitor as" not in text and "loss = 1.88" not in text and "_ =" not in text
     second = printed_by(["print(my.chance_loss(5), my.chance_loss.__module__)"], yours, monkeypatch)
     assert second[0].split() == [str(math.log(9)), "yours.chance_loss"]
+
+
+@pytest.mark.notebook
+def test_a_decorated_answer_is_kept_as_it_was_written(yours, monkeypatch):
+    cell = (
+        "import functools\n\ndef counted(f):\n    @functools.wraps(f)\n    def inner(*a):\n        return f(*a)\n"
+        "    return inner\n\n@counted\ndef chance_loss(n):\n    return math.log(2 * n - 1)"
+    )
+    printed_by(["import math", cell, "my.keep(chance_loss)"], yours, monkeypatch)
+    second = printed_by(["print(my.chance_loss(5), my.chance_loss.__module__)"], yours, monkeypatch)
+    assert second[0].split() == [str(math.log(9)), "yours.chance_loss"]
+
+
+def test_the_source_behind_a_librarys_decorator_is_the_answers_own():
+    @torch.no_grad()
+    def answer(x):
+        return x
+
+    class Model(torch.nn.Module):
+        @torch.inference_mode()
+        def forward(self, x):
+            return x
+
+    here = Path(__file__).read_text(encoding="utf-8").strip()  # as a cell's text would be
+    assert course.cell_source(answer) == course.cell_source(Model) == here
 
 
 def test_the_reference_is_not_kept_as_yours(yours, capsys):

@@ -35,14 +35,14 @@ def draw(numbers: dict, *shape: int, place: int = 0) -> Tensor:
 
 
 class TinyEncoder(nn.Module):
-    """Images (N, 3, H, W) -> h (N, width): a convolution, a batch-norm, an average."""
+    """Images (N, 3, H, W) -> h (N, width) of both signs: a convolution, a batch-norm, an average."""
 
     def __init__(self, width: int):
         super().__init__()
         self.conv, self.norm = nn.Conv2d(3, width, 3, bias=False), nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.conv(x)).relu().mean(dim=(2, 3))
+        return self.norm(self.conv(x)).mean(dim=(2, 3))
 
 
 class TinyHead(nn.Sequential):

@@ -229,14 +229,16 @@ with checks.explained(small_image_stem):
     changed = small_image_stem(resnet("resnet18"))
     assert isinstance(getattr(changed, "conv1", None), nn.Module), "The ResNet is to be returned."
     assert isinstance(getattr(changed, "maxpool", None), nn.Module), "The forward still calls maxpool."
-    assert changed.conv1.weight.shape == (64, 3, 3, 3), "ResNet-18's new conv1 has a weight of (64, 3, 3, 3)."
+    shape = tuple(changed.conv1.weight.shape)
+    assert shape == (64, 3, 3, 3), f"ResNet-18's new conv1 has a weight of (64, 3, 3, 3), yours one of {shape}."
     stem = changed.maxpool(changed.conv1(torch.zeros(1, 3, 32, 32)))
     assert stem.shape == (1, 64, 32, 32), "A 32 × 32 image leaves conv1 and maxpool with 32 × 32 places."
 checks.check_small_image_stem(small_image_stem)
 
 # %% hidden="small_image_stem" points=1
 changed = small_image_stem(resnet("resnet8"))
-assert changed.conv1.weight.shape == (32, 3, 3, 3), "ResNet-8's new conv1 has a weight of (32, 3, 3, 3)."
+shape = tuple(changed.conv1.weight.shape)
+assert shape == (32, 3, 3, 3), f"ResNet-8's new conv1 has a weight of (32, 3, 3, 3), yours one of {shape}."
 assert changed(torch.rand(2, 3, 24, 24)).shape == (2, 1000), "The rest of the ResNet, fc included, stays as it was."
 checks.check_small_image_stem(small_image_stem, seed=271)
 

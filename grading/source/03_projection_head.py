@@ -37,8 +37,9 @@ plots.course_map(here="projection_head")
 # ```
 #
 # Two things are *not* in it. No ReLU at the end: $z$ needs both signs, or all embeddings are crowded into one corner
-# of the sphere. No normalisation: the loss does that itself, and it is best done in one place. One thing must not be
-# missing, the ReLU in the middle: without it, $W_2 W_1$ is a single matrix, however many layers you write.
+# of the sphere. No normalisation of $z$, not by a batch-norm either: the loss does that itself, and it is best done in
+# one place. One thing must not be missing, the ReLU in the middle: without it, $W_2 W_1$ is a single matrix, however
+# many layers you write. A batch-norm in front of it, as in the authors' code, is fine; nothing else stands between.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -339,7 +340,7 @@ print(f"cosine of h before and after:     {F.cosine_similarity(h_before, h_after
 # ## Exercise 3.3 · `linear_classifier` (about 15 lines, 4 points)
 #
 # ```
-# model         a SimCLR with .encoder and .head
+# model         a SimCLR with .encoder and .head; it stays as it was
 # num_classes   C
 # returns       a module: x (N, 3, H, W) → logits (N, C), no softmax; one linear layer, on h and not on z
 # ```
@@ -347,8 +348,9 @@ print(f"cosine of h before and after:     {F.cosine_similarity(h_before, h_after
 # The head is thrown away. The encoder is frozen: no step of an optimizer on the classifier's parameters moves its
 # weights, and its batch-norm statistics stay what they are, **even after `classifier.train()`**. You will want a small
 # `nn.Module` of your own; write its class inside the function or above it, in the same cell. How long $h$ is, the head
-# knows: its first weight, `next(model.head.parameters())`, has one column for each entry of $h$. Take a copy of the
-# encoder (`copy.deepcopy`), or you freeze the model's own.
+# knows: the models of this exercise carry the course's own head, whose first weight, `next(model.head.parameters())`,
+# has one column for each entry of $h$. Take a copy of the encoder (`copy.deepcopy`); without the copy you would freeze
+# the model's own.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -394,7 +396,7 @@ def linear_classifier(model, num_classes):
 # %%
 def compare_with_careless():
     torch.manual_seed(0)
-    model = my.SimCLR(f, my.ProjectionHead(feature_dim, feature_dim))
+    model = my.SimCLR(f, my.reference("ProjectionHead")(feature_dim, feature_dim))
     classifier = linear_classifier(model, 10)
     classifier.train()
     for _ in range(10):
@@ -410,7 +412,7 @@ checks.try_it(compare_with_careless)
 # %% check="linear_classifier" points=3
 f, feature_dim = my.build_encoder("resnet8", True)
 with checks.explained(linear_classifier):
-    classifier = linear_classifier(my.SimCLR(f, my.ProjectionHead(feature_dim, 24)), 7)
+    classifier = linear_classifier(my.SimCLR(f, my.reference("ProjectionHead")(feature_dim, 24)), 7)
     means = first_running_mean(f)
     classifier.train()
     logits = classifier(torch.rand(4, 3, 16, 16))
@@ -420,7 +422,7 @@ checks.check_linear_classifier(linear_classifier)
 
 # %% hidden="linear_classifier" points=1
 f, feature_dim = my.build_encoder("resnet8", False)
-classifier = linear_classifier(my.SimCLR(f, my.ProjectionHead(feature_dim, 24)), 3)
+classifier = linear_classifier(my.SimCLR(f, my.reference("ProjectionHead")(feature_dim, 24)), 3)
 x = torch.rand(5, 3, 32, 32)
 classifier.eval()
 asleep = classifier(x)

@@ -242,6 +242,9 @@ for name, value in asdict(training.Recipe()).items():
     print(f"{name:16} {value}")
 
 # %% [markdown]
+# You need eight of them; the others are for photographs (`views`, `optimizer`, `head_norm`) or for speed (`fused`).
+
+# %% [markdown]
 # ```
 # model        trained in place
 # images       (M, 3, H, W) uint8
@@ -262,8 +265,8 @@ for name, value in asdict(training.Recipe()).items():
 #   `recipe.weight_decay`; other pictures may ask for another.
 # - **Resuming.** A run that was stopped and is called again must end with the very weights of a run nobody disturbed. So
 #   ask of everything that changes: is it in the file? `checkpoints.save_checkpoint(path, state)` writes a dictionary,
-#   whole or not at all, and `checkpoints.load_checkpoint(path)` reads it. Name the weights `"model"` and the recipe
-#   `"recipe"` (as `asdict(recipe)`), then notebook 06 can open it.
+#   whole or not at all, and `checkpoints.load_checkpoint(path)` reads it. Name the weights `"model"`, the history
+#   `"history"` and the recipe `"recipe"` (as `asdict(recipe)`): by these names the cells below and notebook 06 find them.
 
 # %% exercise="pretrain"
 def pretrain(model, images, two_views, recipe, monitor=None, checkpoint=None, on_step=None):
@@ -387,6 +390,15 @@ if recipe.head_norm:  # the recipe for photographs
     g = training.head_for(feature_dim, recipe.hidden_dim, recipe.out_dim, norm=True)
 model = my.SimCLR(f, g).to(machine.best_device())
 print(f"{recipe.arch}: {sum(weight.numel() for weight in model.parameters()):,} weights; h has {feature_dim} numbers")
+
+# %%
+try:  # notebook 06 puts the weights of this run into the course's own model
+    checkpoints.load_weights(training.build_model(recipe), model.state_dict())
+except ValueError as problem:
+    my.stand_in("ProjectionHead", f"notebook 06 could not open a run with yours: {problem}")
+    g = my.ProjectionHead(feature_dim, recipe.hidden_dim, recipe.out_dim)
+    model = my.SimCLR(f, g).to(machine.best_device())
+    my.table(("ProjectionHead",))
 
 # %% [markdown]
 # Then the views: crop, flip, your colour distortion. One number differs from 01. The paper's crops may be as small as 8 %

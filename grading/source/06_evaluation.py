@@ -30,14 +30,18 @@ plots.course_map(here="evaluation")
 # The encoder you trained in notebook 05, if you did; otherwise a small one that comes with the course.
 
 # %%
-places = data.DATA.parent / "runs/05/checkpoint.pt", data.DATA / "encoder.safetensors"
-path = next(place for place in places if place.is_file())
-model, recipe = checkpoints.load_model(path)
+yours, ours = data.DATA.parent / "runs/05/checkpoint.pt", data.DATA / "encoder.safetensors"
+path = yours if yours.is_file() else ours
+try:
+    model, recipe = checkpoints.load_model(path)
+except ValueError as problem:
+    print(f"Your run cannot be measured here: {problem}")
+    path, (model, recipe) = ours, checkpoints.load_model(ours)
 device = machine.best_device()
 model.to(device, memory_format=torch.channels_last)  # the faster order of numbers for convolutions
-origin = "yours, trained in notebook 05" if path == places[0] else "the small one that comes with the course"
+origin = "yours, trained in notebook 05" if path == yours else "the small one that comes with the course"
 print(f"Encoder: {origin} ({path.relative_to(data.DATA.parent)}, {recipe['arch']}, {recipe['epochs']} epochs).")
-if path == places[1] and course.data_name() != "shapes":
+if path == ours and course.data_name() != "shapes":
     print(f"It was trained on the built-in pictures and has never seen {course.data_name()}: expect little.")
 
 # %% [markdown]

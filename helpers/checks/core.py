@@ -7,6 +7,7 @@ import contextlib
 import functools
 import random
 import sys
+import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -86,7 +87,7 @@ def describe_error(problem: Exception) -> str:
         for frame in frames
         if "/site-packages/" not in frame.filename and "/helpers/checks/" not in frame.filename
     ]
-    text = f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
+    text = f"{type(problem).__name__}: {textwrap.shorten(str(problem), 200, placeholder=' …')}"
     return f"{text} in the line `{own[-1].line}`" if own and own[-1].line else text
 
 
@@ -142,7 +143,8 @@ def show(value: Tensor) -> str:
     if value.numel() == 1:
         return f"{value.item():.5g}"
     if value.numel() <= 12:
-        return str([round(entry, 4) for entry in value.flatten().tolist()])
+        rounded = [round(entry, 4) for entry in value.flatten().tolist()]
+        return str([int(entry) if entry.is_integer() else entry for entry in rounded])
     return f"a {tuple(value.shape)} tensor between {value.min().item():.4g} and {value.max().item():.4g}"
 
 

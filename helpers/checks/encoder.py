@@ -48,6 +48,11 @@ def look_at_convolution(conv: nn.Module, width: int) -> None:
     )
     expect(conv.kernel_size == (3, 3), f"conv1 has the kernel {conv.kernel_size}; (3, 3) is wanted.")
     expect(
+        conv.weight.shape[-2:] == (3, 3),
+        f"conv1 says kernel 3×3, its weight is still {'×'.join(map(str, conv.weight.shape[-2:]))}: "
+        "attributes do not change it; make a new nn.Conv2d.",
+    )
+    expect(
         conv.stride == (1, 1),
         f"conv1 has stride {conv.stride[0]}: it skips places and shrinks the image. Stride 1 is wanted.",
     )
@@ -114,7 +119,7 @@ def look_behind_the_stem(before: ResNet, after: nn.Module, images: Tensor) -> No
 
 @check
 def check_build_encoder(build_encoder, generator):
-    """Pairs (encoder, feature_dim): two built for real and run, the deep ones counted on the meta device."""
+    """Pairs (encoder, feature_dim): the small ones built for real and run, the deep ones counted on the meta device."""
     small, large = (build_one(build_encoder, "resnet18", flag) for flag in (True, False))
     look_at_encoder(*small, "resnet18", True, generator)
     look_at_encoder(*large, "resnet18", False, generator)
@@ -131,6 +136,9 @@ def check_build_encoder(build_encoder, generator):
             look_at_parameters(name, encoder, arch, flag)
             if arch == "resnet50":
                 look_at_maps(name, encoder.eval(), arch, flag, torch.zeros(2, 3, SIDE[flag], SIDE[flag]))
+    for arch in NARROW:  # what the course itself trains
+        for flag in (True, False):
+            look_at_narrow(build_encoder, arch, flag, generator)
 
 
 SIDE = {True: 32, False: 64}  # of the images a stem is tried on: large enough for two or four places at the end
@@ -211,14 +219,35 @@ def look_at_encoder(encoder: nn.Module, feature_dim, arch: str, small_images: bo
     )
 
 
+def look_at_narrow(build_encoder, arch: str, small_images: bool, generator: torch.Generator) -> None:
+    """h of one of the course's own networks: as long as feature_dim says, and what the network's own pooling leaves."""
+    name = f"build_encoder({arch!r}, small_images={small_images})"
+    encoder, feature_dim = build_one(build_encoder, arch, small_images)
+    images = torch.rand(2, 3, SIDE[small_images], SIDE[small_images], generator=generator)
+    maps, h = look_at_maps(name, encoder.eval(), arch, small_images, images)
+    look_at_feature_dim(name, feature_dim, arch)
+    if maps is not None:
+        pooled = F.adaptive_avg_pool2d(maps, NARROW[arch][0])  # (2, channels, 1, 1), or 2 × 2 quarters
+        quarters_first = pooled.permute(0, 2, 3, 1).flatten(1)
+        expect_close(
+            f"The encoder of {name}",
+            h,
+            pooled.flatten(1),
+            {"The averages stand in another order than the network's own avgpool leaves them in.": quarters_first},
+            tolerance=1e-4,
+            hint="The last pooling is the network's own avgpool, and nothing stands behind it.",
+        )
+
+
 def look_at_maps(
     name: str, encoder: nn.Module, arch: str, small_images: bool, images: Tensor
 ) -> tuple[Tensor | None, Tensor]:
     """Run images through the encoder: the shape of h, and the side of the last stage, which tells the stem.
 
-    Returns the last stage's output (N, feature_dim, side, side), None where no module gave one, and h.
+    Returns the last stage's output (N, channels, side, side), None where no module gave one, and h.
     """
     wide, images = wanted_dim(arch), images.to(next(encoder.parameters()).device)
+    channels, pixels = last_stage(arch, small_images)
     seen: list[Tensor] = []
     hooks = [module.register_forward_hook(lambda _, __, output: seen.append(output)) for module in encoder.modules()]
     try:
@@ -243,17 +272,23 @@ def look_at_maps(
         h.dim() != 4,
         f"h of {name} has shape {tuple(h.shape)}; (N, {wide}) is wanted. The average over all places is missing.",
     )
+    expect(
+        h.shape != (n, channels) or channels == wide,
+        f"h of {name} has {channels} columns, one average a channel; {wide} are wanted. "
+        f"The last pooling is the network's own avgpool, which leaves {wide // channels} places of each channel.",
+    )
     expect_tensor(f"h of {name} for images {tuple(images.shape)}", h, (n, wide))
-    maps = [output for output in seen if isinstance(output, Tensor) and output.dim() == 4 and output.shape[1] == wide]
+    maps = [out for out in seen if isinstance(out, Tensor) and out.dim() == 4 and out.shape[1] == channels]
     side = max((output.shape[-1] for output in maps), default=None)
-    image_size, wanted = images.shape[-1], images.shape[-1] // (8 if small_images else 32)
+    image_size, wanted = images.shape[-1], images.shape[-1] // pixels
     if side is not None and side != wanted:
         saw = f"{name}: {side}×{side} places are left of {image_size}×{image_size} pixels, not {wanted}×{wanted}. "
-        if side * 16 == image_size:
+        small = wanted if small_images else 4 * wanted  # what the stem for small images leaves
+        if 2 * side == small:
             saw += "Just one of the ImageNet stem's two halvings (stride 2, max-pool) is there."
-        elif side * 32 == image_size:
+        elif 4 * side == small:
             saw += "This is the ImageNet stem: small_images=True wants the 3×3 stem without max-pool."
-        elif side * 8 == image_size:
+        elif side == small:
             saw += "This is the stem for small images: small_images=False wants the ImageNet stem, left as it is."
         expect(False, saw)
     return next((output for output in reversed(maps) if output.shape[-1] == wanted), None), h
@@ -269,6 +304,8 @@ def look_at_feature_dim(name: str, feature_dim, arch: str) -> None:
     why = ""
     if given == 1000:
         why = " 1000 is what fc gives out (out_features); what it takes in (in_features) is the length of h."
+    elif arch in NARROW:
+        why = " Read the length of h off the network: net.fc.in_features."
     elif given in (512, 2048):
         why = " ResNet-18 and 34 have 512 numbers, the deeper ones 2048: read it off the network."
     expect(given == wide, f"{name} gave feature_dim {given}, but its h has {wide} columns.{why}")
@@ -298,10 +335,25 @@ LAYOUT = {  # He et al. 2016: convolutions in a block, blocks in each stage
     "resnet101": (3, (3, 4, 23, 3)),
     "resnet200": (3, (3, 24, 36, 3)),
 }
+NARROW = {  # the course's own: places a side behind the last pooling; channels and halvings of the stages
+    "resnet8": (1, 128, 2),
+    "resnet8x2": (1, 256, 3),
+    "resnet8x2-quarters": (2, 256, 3),
+}
+
+
+def last_stage(arch: str, small_images: bool) -> tuple[int, int]:
+    """Of the last stage's output: its channels, and how many pixels of the image's side make one place."""
+    if arch in NARROW:
+        _, channels, halvings = NARROW[arch]
+    else:
+        channels, halvings = 512 if LAYOUT[arch][0] == 2 else 2048, 3
+    return channels, 2 ** (halvings if small_images else halvings + 2)  # the ImageNet stem halves twice
 
 
 def wanted_dim(arch: str) -> int:
-    return 512 if LAYOUT[arch][0] == 2 else 2048
+    channels, _ = last_stage(arch, True)
+    return channels * NARROW[arch][0] ** 2 if arch in NARROW else channels
 
 
 def count_parameters(arch: str, small_images: bool) -> int:

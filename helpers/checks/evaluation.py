@@ -84,7 +84,14 @@ def check_extract_features(extract_features, generator):
     what = f"extract_features on {count} images with batch_size={batch_size}"
 
     encoder.train()
+    recording = torch.is_grad_enabled()
     h = call(what, extract_features, encoder, images, batch_size)
+    after = torch.is_grad_enabled()
+    torch.set_grad_enabled(recording)
+    expect(
+        after == recording,
+        f"{what} turned gradients off for everything that comes after it: use `with torch.no_grad():`, which ends.",
+    )
     expect(not isinstance(h, list | tuple), f"{what} gave a {type(h).__name__} of batches; join them with torch.cat.")
     if isinstance(h, Tensor) and h.ndim == 2 and h.shape[1] == dimensions:
         expect(
@@ -378,7 +385,7 @@ def check_linear_probe(linear_probe, generator):
     inform = torch.where(torch.arange(dimensions) < 2, 1.0, 0.0)
     train_h, test_h = ((clusters(generator, centres * inform, y) * size).float() for y in (train_y, test_y))
     value = probe("linear_probe where the class stands in the small columns", train_h, train_y, test_h, test_y)
-    note = "Standardise every column by train's mean and spread first."
+    note = "Standardise every column by train's mean and spread first, in test as in train (scaler.transform)."
     expect(
         value > 0.95, f"linear_probe where the class stands in the small columns gave {value:.3g}; 1 is wanted. {note}"
     )

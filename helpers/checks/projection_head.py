@@ -29,6 +29,7 @@ def check_projection_head(ProjectionHead, generator):
     h = 3 * torch.randn(64, in_dim, generator=generator)
     z = call(f"{name}, on h (64, {in_dim}),", head.eval(), h)
     expect_tensor(f"z of {name} for h (64, {in_dim})", z, (64, out_dim), torch.float32)
+    look_at_chance(name, build("ProjectionHead", ProjectionHead, in_dim, hidden_dim, out_dim).train(), h)
     few = call(f"{name}, on h (3, {in_dim}),", head.eval(), h[:3])
     expect_close(
         f"z of the first 3 rows of h alone, of {name},",
@@ -59,6 +60,17 @@ def build(name: str, make, *sizes: int) -> nn.Module:
         f"{what} is a {type(head).__name__}, not an nn.Module, so an optimizer would not find its weights.",
     )
     return head
+
+
+def look_at_chance(name: str, head: nn.Module, h: Tensor) -> None:
+    """Two runs in train mode agree. A batch-norm takes the statistics of the batch in both, so it does not disturb."""
+    with torch.no_grad():
+        once, again = (as_double(call(f"{name}, in train mode,", head, h)) for _ in range(2))
+    expect(
+        close(once, again, 1e-5),
+        f"Two runs of {name} in train mode on one and the same h gave different z: something in it is random, "
+        "a dropout perhaps. Between the two layers stands a ReLU, no more.",
+    )
 
 
 def look_at_values(name: str, head: nn.Module, h: Tensor, z: Tensor, hidden_dim: int) -> None:
@@ -95,20 +107,61 @@ def look_at_values(name: str, head: nn.Module, h: Tensor, z: Tensor, hidden_dim:
         "two linear layers are no more than one.",
     )
     weights = [p for p in head.parameters() if p.dim() == 2]
-    others = [p for p in head.parameters() if p.dim() != 2]
     first = [orient(p, hidden_dim, h.shape[1]) for p in weights if sorted(p.shape) == sorted((hidden_dim, h.shape[1]))]
     last = [orient(p, z.shape[1], hidden_dim) for p in weights if sorted(p.shape) == sorted((z.shape[1], hidden_dim))]
-    biases = {len(p): p for p in others}
-    if len(weights) == 2 and len(first) == len(last) == 1 and len(others) == len(biases) <= 2:
-        compare(
-            name,
-            h,
-            z,
-            first[0],
-            last[0],
-            biases.get(hidden_dim, torch.zeros(1)),
-            biases.get(z.shape[1], torch.zeros(1)),
+    if len(weights) == 2 and len(first) == len(last) == 1:  # else look_at_sizes tells
+        biases = find_biases(name, head, (hidden_dim, z.shape[1]))
+        bias, last_bias = (biases.get(size, torch.zeros(1)).detach() for size in (hidden_dim, z.shape[1]))
+        inner = h @ first[0].T + bias  # (64, hidden_dim)
+        normed = look_at_batch_norms(name, head, h, inner, z)
+        compare(name, h, z, first[0], last[0], bias, last_bias, inner if normed is None else normed)
+
+
+def find_biases(name: str, head: nn.Module, sizes: tuple[int, int]) -> dict[int, Tensor]:
+    """{length: bias}, after a look at what else has weights. Those of a batch-norm are its own affair."""
+    biases, strange = {}, (nn.PReLU, nn.LayerNorm, nn.GroupNorm)
+    for layer in head.modules():
+        expect(
+            not isinstance(layer, strange),
+            f"A {type(layer).__name__} stands in {name}. Between the two layers stands a ReLU, no more.",
         )
+    for label, p in head.named_parameters():
+        owner = head.get_submodule(label.rpartition(".")[0])
+        if p.dim() != 2 and not isinstance(owner, nn.modules.batchnorm._BatchNorm):
+            expect(
+                p.dim() == 1 and len(p) in sizes and len(p) not in biases,
+                f"{name} holds a further weight, `{label}` {tuple(p.shape)}. "
+                "Two matrices, and a bias each where you want one, are all that linear, ReLU, linear takes.",
+            )
+            biases[len(p)] = p
+    return biases
+
+
+def look_at_batch_norms(name: str, head: nn.Module, h: Tensor, inner: Tensor, z: Tensor) -> Tensor | None:
+    """What a batch-norm gives to the ReLU, None where there is none. It has one place: what it gets is `inner`."""
+    seen: list[tuple[Tensor, Tensor]] = []
+    norms = [layer for layer in head.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+
+    def keep(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        seen.append((inputs[0].clone(), output.clone()))  # a ReLU in place would write over them
+
+    hooks = [layer.register_forward_hook(keep) for layer in norms]
+    try:
+        with torch.no_grad():
+            head(h)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for given, _ in seen:
+        expect(
+            given.shape != z.shape,
+            f"A batch-norm stands behind the last layer of {name}. z is what that layer makes, not normalised.",
+        )
+        expect(
+            given.shape == inner.shape and not close(as_double(given), as_double(inner.relu()), 1e-4),
+            f"A batch-norm of {name} stands in the wrong place. It is fine between the first layer and the ReLU.",
+        )
+    return seen[-1][1] if seen else None
 
 
 def orient(weight: Tensor, rows: int, columns: int) -> Tensor:
@@ -116,23 +169,22 @@ def orient(weight: Tensor, rows: int, columns: int) -> Tensor:
     return weight.detach() if weight.shape == (rows, columns) else weight.detach().T
 
 
-def compare(name: str, h: Tensor, z: Tensor, first: Tensor, last: Tensor, bias: Tensor, last_bias: Tensor) -> None:
-    """Two matrices and at most two biases: then z is known."""
-    inner = h @ first.T + bias.detach()  # (64, hidden_dim)
+def compare(
+    name: str, h: Tensor, z: Tensor, first: Tensor, last: Tensor, bias: Tensor, last_bias: Tensor, inner: Tensor
+) -> None:
+    """Two matrices, at most two biases, and what comes to the ReLU (64, hidden_dim): then z is known."""
 
     def outer(hidden: Tensor) -> Tensor:
-        return hidden @ last.T + last_bias.detach()
+        return hidden @ last.T + last_bias
 
     z_wanted = outer(inner.relu())
     mistakes = {
-        "The ReLU stands before the first layer. It belongs between the two.": outer(
-            h.relu() @ first.T + bias.detach()
-        ),
+        "The ReLU stands before the first layer. It belongs between the two.": outer(h.relu() @ first.T + bias),
         "h is normalised on its way in. The head takes h as it is.": outer(
-            (F.normalize(h, dim=1) @ first.T + bias.detach()).relu()
+            (F.normalize(h, dim=1) @ first.T + bias).relu()
         ),
         "There is a ReLU before the first layer, too. One, between the two layers, is enough.": outer(
-            (h.relu() @ first.T + bias.detach()).relu()
+            (h.relu() @ first.T + bias).relu()
         ),
         "The hidden values are normalised. Between the layers stands a ReLU, no more.": outer(
             F.normalize(inner.relu(), dim=1)
@@ -210,6 +262,14 @@ class TinyEncoder(nn.Module):
         return self.norm(self.conv(x)).relu().mean(dim=(2, 3))
 
 
+class SignedEncoder(TinyEncoder):
+    """Its h has both signs: every other column is turned round. A ReLU on it does not go unnoticed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = super().forward(x)
+        return h * (1 - 2 * (torch.arange(h.shape[1]) % 2))
+
+
 class TinyHead(nn.Sequential):
     """Linear, ReLU, linear, with its sizes as attributes. Counts its runs."""
 
@@ -238,15 +298,15 @@ class TinyModel(nn.Module):
         return h, self.head(h)
 
 
-def parts(generator: torch.Generator) -> tuple[TinyEncoder, TinyHead, int, int]:
+def parts(generator: torch.Generator, encoder=TinyEncoder) -> tuple[TinyEncoder, TinyHead, int, int]:
     width, out_dim = between(9, 12, generator), between(5, 7, generator)
-    return TinyEncoder(width, generator), TinyHead(width, between(14, 17, generator), out_dim), width, out_dim
+    return encoder(width, generator), TinyHead(width, between(14, 17, generator), out_dim), width, out_dim
 
 
 @check
 def check_simclr(SimCLR, generator):
     """Both outputs, in order, from the parts that were handed in, each run once."""
-    encoder, head, width, out_dim = parts(generator)
+    encoder, head, width, out_dim = parts(generator, SignedEncoder)
     model = call("SimCLR(encoder, head)", SimCLR, encoder, head)
     expect(isinstance(model, nn.Module), f"SimCLR(encoder, head) is a {type(model).__name__}, not an nn.Module.")
     for part, module in (("encoder", encoder), ("head", head)):
@@ -294,6 +354,7 @@ def check_simclr(SimCLR, generator):
     with torch.no_grad():
         h_wanted = encoder(x)
         z_wanted, z_of_unit = head(h_wanted), head(F.normalize(h_wanted, dim=1))
+        z_of_positive = head(h_wanted.relu())
     expect_close(
         "h of model(x)",
         h,
@@ -309,6 +370,7 @@ def check_simclr(SimCLR, generator):
                 z_wanted, dim=1
             ),
             "The head got a normalised h. It gets h as it is.": z_of_unit,
+            "The head got relu(h). It gets h as it is.": z_of_positive,
         },
     )
     model.zero_grad()
@@ -356,6 +418,8 @@ def check_linear_classifier(linear_classifier, generator):
     look_at_what_is_read(classifier, original, logits, x, head)
     look_at_modes(classifier, original, x)
     look_at_one_step(classifier, x, labels)
+    look_at_the_models_own(encoder, original)
+    look_at_a_fresh_one(linear_classifier, TinyModel(original, head), num_classes, x)
 
 
 def look_at_what_is_read(
@@ -415,6 +479,34 @@ def look_at_modes(classifier: nn.Module, original: TinyEncoder, x: Tensor) -> No
             "statistics from the batch. Keep the encoder in eval mode whatever train() says.",
         )
         classifier.eval()
+
+
+def look_at_the_models_own(encoder: TinyEncoder, original: TinyEncoder) -> None:
+    """The encoder that was handed in can learn and is in the mode it was in, whatever the classifier went through."""
+    frozen = [name for name, p in encoder.named_parameters() if not p.requires_grad]
+    expect(
+        not frozen,
+        f"The model's own encoder is frozen now (`{frozen[0] if frozen else ''}` has requires_grad False), so nobody "
+        "could train it further. Freeze a copy of it: copy.deepcopy(model.encoder).",
+    )
+    expect(
+        [part.training for part in encoder.modules()] == [part.training for part in original.modules()],
+        "The model's own encoder was put into eval mode along with the classifier's: both are one and the same. "
+        "Take a copy of it: copy.deepcopy(model.encoder).",
+    )
+
+
+def look_at_a_fresh_one(linear_classifier, model: TinyModel, num_classes: int, x: Tensor) -> None:
+    """Images through a classifier whose train() and eval() nobody has called yet."""
+    classifier = call("linear_classifier(model, num_classes)", linear_classifier, model, num_classes)
+    before = norm_statistics(classifier)
+    call("A fresh classifier", classifier, x)
+    moved = [name for name, value in norm_statistics(classifier).items() if not torch.equal(value, before[name])]
+    expect(
+        not moved,
+        f"The first images through a fresh classifier changed `{moved[0] if moved else ''}`: new modules begin in "
+        "train mode. Put the encoder into eval mode in __init__, too.",
+    )
 
 
 def norm_statistics(classifier: nn.Module) -> dict[str, Tensor]:

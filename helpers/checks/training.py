@@ -41,6 +41,8 @@ def schedule(step: int, total_steps: int, warmup_steps: int, base_lr: float) -> 
 SCHEDULE_MISTAKES = {  # what is told: (step, total, warm-up, base) -> the rate it gives
     "the first step has the rate 0 and learns nothing; steps count from 0, so the line is (step + 1) / warmup_steps.":
         lambda s, t, w, b: b * s / w if s < w else schedule(s, t, w, b),
+    "the warm-up runs one step too long: it has the steps below warmup_steps, and step warmup_steps is the cosine's.":
+        lambda s, t, w, b: b * (s + 1) / w if s <= w else schedule(s, t, w, b),
     "base_lr is not used.": lambda s, t, w, b: schedule(s, t, w, 1.0),
     "there is no warm-up; the cosine starts at step 0.": lambda s, t, w, b: schedule(s, t, 0, b),
     "the cosine counts its steps from 0 instead of from the end of the warm-up.":
@@ -410,7 +412,13 @@ def observe(
         own = [weight for group in optimizer.param_groups for weight in group["params"]]
         if not any(weight is own[0] for weight in model.parameters()):
             return
-        run.rates.append(float(optimizer.param_groups[0]["lr"]))
+        rates = [float(group["lr"]) for group in optimizer.param_groups]
+        expect(
+            rates == rates[:1] * len(rates),
+            "the optimizer has several groups of weights, and the rate was set in some of them only: set group['lr'] "
+            "for every group of optimizer.param_groups.",
+        )
+        run.rates.append(rates[0])
         decoupled = isinstance(optimizer, torch.optim.AdamW) or optimizer.param_groups[0].get("decoupled_weight_decay")
         kind = "AdamW" if decoupled else type(optimizer).__name__
         run.optimizer = kind, float(optimizer.param_groups[0].get("weight_decay", 0))
@@ -439,7 +447,7 @@ def observe(
 @check
 def check_pretrain(pretrain: Callable, generator: Generator) -> None:
     """A tiny run; then the same run stopped in its second epoch and called again, which must end in the same place."""
-    count = 20 + draw(generator, 1, 4)
+    count = 20 + draw(generator, 2, 4)  # a rest of one image would stop batch-norm before its batch is seen
     recipe = TinyRecipe(epochs=3, seed=draw(generator, 1, 10**6), base_lr=1e-3 * draw(generator, 3, 9))
     images, steps = numbered_images(count), count // 5
     model, other = TinySimCLR(4, generator), TinySimCLR(4, generator)
@@ -475,7 +483,7 @@ def check_pretrain(pretrain: Callable, generator: Generator) -> None:
         finished = observe(pretrain, copy.deepcopy(other), images, recipe, path)
         expect(not finished.batches, "a run that has all its epochs trains again when it is called once more.")
 
-    short = TinyRecipe(epochs=1, seed=recipe.seed + 1, base_lr=recipe.base_lr, temperature=5.0)
+    short = TinyRecipe(epochs=1, seed=recipe.seed + 1, base_lr=recipe.base_lr, temperature=5.0, optimizer="muon")
     plain = observe(pretrain, copy.deepcopy(model), images, short, watch=False)
     expect(
         len(plain.batches) == steps,
@@ -683,7 +691,8 @@ def expect_resumed(
     )
     expect(
         again.batches != whole.batches[:left],
-        "after a stop, the images come in the order of the first epochs again: keep generator.get_state().",
+        "after a stop, the images come in the order of the first epochs again: keep generator.get_state(), and draw the "
+        "order with that generator, torch.randperm(..., generator=generator).",
     )
     expect(
         again.batches == whole.batches[steps:],

@@ -107,6 +107,14 @@ def layers_that_hand_on_the_middle(net):
     return net
 
 
+def attributes_rewritten(net):
+    net.conv1.stride = (1, 1)
+    net.conv1.padding = (1, 1)
+    net.conv1.kernel_size = (3, 3)
+    net.maxpool = nn.Identity()
+    return net
+
+
 RIGHT_STEMS = {
     "the old layer rewritten": layers_that_hand_on_the_middle,
     "in place": in_place,
@@ -123,6 +131,7 @@ WRONG_STEMS = {
     "max-pool with stride 1": (stem(maxpool=lambda: nn.MaxPool2d(3, 1, 1)), "still changes"),
     "average pool instead": (stem(maxpool=lambda: nn.AvgPool2d(2)), "max-pool is still there"),
     "kernel 7, stride 1": (stem(kernel=7, padding=3), "7×7"),
+    "the old layer's attributes rewritten": (attributes_rewritten, "its weight is still 7×7"),
     "kernel 5": (stem(kernel=5, padding=2), "(5, 5)"),
     "stride 2": (stem(stride=2), "stride 2"),
     "no padding": (stem(padding=0), "no padding"),
@@ -152,7 +161,7 @@ DEPTHS = {
 }
 
 
-def plain(arch, small_images):
+def torchvisions(arch, small_images):
     """A torchvision ResNet with its fc and the wanted stem."""
     block = (
         torchvision.models.resnet.BasicBlock
@@ -163,6 +172,13 @@ def plain(arch, small_images):
     return in_place(net) if small_images else net
 
 
+def plain(arch, small_images):
+    """The same, and the course's own by their names."""
+    if arch in DEPTHS:
+        return torchvisions(arch, small_images)
+    return in_place(encoder.resnet(arch)) if small_images else encoder.resnet(arch)
+
+
 def headless(arch, small_images):
     net = plain(arch, small_images)
     net.fc = nn.Identity()
@@ -170,6 +186,8 @@ def headless(arch, small_images):
 
 
 def width_of(arch):
+    if arch.startswith("resnet8"):
+        return {"resnet8": 128, "resnet8x2": 256, "resnet8x2-quarters": 1024}[arch]
     return 512 if arch in ("resnet18", "resnet34") else 2048
 
 
@@ -184,17 +202,20 @@ def sequence_and_flatten(arch, small_images):
 
 
 class Handmade(nn.Module):
-    """No torchvision forward, the average by hand, and one image run through to measure h."""
+    """No torchvision forward, the averages by hand, and one image run through to measure h."""
 
     def __init__(self, arch, small_images):
         super().__init__()
-        self.inside = headless(arch, small_images)
+        self.inside, self.parts = headless(arch, small_images), 2 if "quarters" in arch else 1
         del self.inside.avgpool
 
     def forward(self, x):
         net = self.inside
         h = net.maxpool(net.relu(net.bn1(net.conv1(x))))
-        return net.layer4(net.layer3(net.layer2(net.layer1(h)))).flatten(2).mean(dim=2)
+        maps = net.layer4(net.layer3(net.layer2(net.layer1(h))))
+        if self.parts == 1:
+            return maps.flatten(2).mean(dim=2)
+        return nn.functional.adaptive_avg_pool2d(maps, self.parts).flatten(1)
 
 
 def measured_with_one_image(arch, small_images):
@@ -276,6 +297,56 @@ def one_for_all():
     return build_encoder
 
 
+class AveragedWhole(nn.Module):
+    """Its own forward, which averages over all places whatever the network's last pooling is."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+        del net.avgpool, net.fc
+
+    def forward(self, x):
+        net = self.net
+        x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
+        return net.layer4(net.layer3(net.layer2(net.layer1(x)))).mean(dim=(2, 3))
+
+
+def averaged_whole(arch, small_images):
+    net = plain(arch, small_images)
+    width = net.fc.in_features
+    return AveragedWhole(net), width
+
+
+def largest_of_each_quarter(arch, small_images):
+    net = headless(arch, small_images)
+    if arch == "resnet8x2-quarters":
+        net.avgpool = nn.AdaptiveMaxPool2d(2)
+    return net, width_of(arch)
+
+
+class QuarterAfterQuarter(Handmade):
+    """All channels of the first quarter, then all of the second."""
+
+    def forward(self, x):
+        h = super().forward(x)
+        return h.unflatten(1, (-1, self.parts**2)).transpose(1, 2).flatten(1)
+
+
+def quarter_after_quarter(arch, small_images):
+    return QuarterAfterQuarter(arch, small_images), width_of(arch)
+
+
+def torchvisions_alone(arch, small_images):
+    net = torchvisions(arch, small_images)
+    width, net.fc = net.fc.in_features, nn.Identity()
+    return net, width
+
+
+def width_of_the_last_convolution(arch, small_images):
+    convs = [layer for layer in headless(arch, small_images).modules() if isinstance(layer, nn.Conv2d)]
+    return headless(arch, small_images), max(conv.out_channels for conv in convs)
+
+
 RIGHT_ENCODERS = {
     "identity in place of fc": identity_in_place_of_fc,
     "sequence and flatten": sequence_and_flatten,
@@ -296,6 +367,15 @@ WRONG_ENCODERS = {
     "1000 columns told": (lambda arch, small: (headless(arch, small), 1000), "in_features"),
     "always 512": (lambda arch, small: (headless(arch, small), 512), "feature_dim 512"),
     "always 2048": (lambda arch, small: (headless(arch, small), 2048), "feature_dim 2048"),
+    "512 or 2048": (
+        lambda arch, small: (headless(arch, small), 512 if arch in ("resnet18", "resnet34") else 2048),
+        "net.fc.in_features",
+    ),
+    "as many as the last convolution has channels": (width_of_the_last_convolution, "net.fc.in_features"),
+    "averaged over the whole map": (averaged_whole, "network's own avgpool"),
+    "the largest of each quarter": (largest_of_each_quarter, "network's own avgpool"),
+    "quarter after quarter": (quarter_after_quarter, "another order"),
+    "torchvision's names alone": (torchvisions_alone, "stopped with KeyError"),
     "512 as text": (lambda arch, small: (headless(arch, small), "512"), "whole number"),
     "always the small stem": (
         lambda arch, small: (headless(arch, True), width_of(arch)),

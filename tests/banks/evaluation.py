@@ -111,6 +111,10 @@ WRONG_FEATURES = {
     "divided by 256": (with_change(prepare=lambda x: x.float() / 256), "divided by 256"),
     "scaled to -1 .. 1": (with_change(prepare=lambda x: x.float() / 127.5 - 1), "between -1 and 1"),
     "rows normalised": (with_change(after=lambda h: F.normalize(h, dim=1)), "rows were normalised"),
+    "gradients off from here on": (
+        lambda e, x, b: (features(e, x, b), torch.set_grad_enabled(False))[0],
+        "turned gradients off for everything",
+    ),
     "shuffled": (features_shuffled, "in another order"),
     "reversed": (with_change(after=lambda h: h.flip(0)), "in another order"),
     "last batch dropped": (with_change(keep=lambda batches: batches[:-1]), "the last, smaller batch was dropped"),
@@ -303,6 +307,10 @@ WRONG_PROBE = {
     "no scaler": (
         lambda a, b, c, d: LogisticRegression(max_iter=2000).fit(a, b).score(c, d),
         "Standardise every column",
+    ),
+    "test not scaled": (
+        lambda a, b, c, d: LogisticRegression(max_iter=2000).fit(StandardScaler().fit_transform(a), b).score(c, d),
+        "in test as in train",
     ),
     "constant column": (probe_with_own_scaler, "stopped with ValueError"),
     "untrained": (lambda a, b, c, d: (torch.zeros_like(d) == d).float().mean(), "trained to the end"),

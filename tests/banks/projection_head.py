@@ -54,6 +54,53 @@ class WithBatchNorm(nn.Module):
         return self.layers(h)
 
 
+class NormBiasedInPlace(nn.Module):
+    """Right: a batch-norm between two layers with biases, and a ReLU that writes over its input."""
+
+    def __init__(self, i, h, o=128):
+        super().__init__()
+        self.first, self.norm, self.second = nn.Linear(i, h), nn.BatchNorm1d(h), nn.Linear(h, o)
+
+    def forward(self, h):
+        return self.second(F.relu_(self.norm(self.first(h))))
+
+
+def layers(*middle, behind=()):
+    """A class with layers of these kinds, made with their width, between the two linear ones and behind them."""
+
+    class ProjectionHead(nn.Sequential):
+        def __init__(self, in_dim, hidden_dim, out_dim=128):
+            between = [kind(hidden_dim) for kind in middle]
+            last = [kind(out_dim) for kind in behind]
+            super().__init__(nn.Linear(in_dim, hidden_dim), *between, nn.Linear(hidden_dim, out_dim), *last)
+
+    return ProjectionHead
+
+
+def relu(width):
+    return nn.ReLU()
+
+
+class Scaled(Functional):
+    """A learned factor for each hidden value."""
+
+    def __init__(self, i, h, o=128):
+        super().__init__(i, h, o)
+        self.shift, self.scale = nn.Parameter(torch.zeros(h)), nn.Parameter(torch.ones(h))
+
+    def forward(self, h):
+        return self.second(F.relu(self.scale * self.first(h) + self.shift))
+
+
+class NormedInput(Functional):
+    def __init__(self, i, h, o=128):
+        super().__init__(i, h, o)
+        self.norm = nn.BatchNorm1d(i)
+
+    def forward(self, h):
+        return super().forward(self.norm(h))
+
+
 def head(*kinds, before=lambda h: h, after=lambda z: z, middle=F.relu, sizes=lambda i, h, o: (i, h, h, o)):
     """A class that differs from the reference in what is handed in."""
 
@@ -151,6 +198,8 @@ RIGHT_HEADS = {
     "a function that builds one": a_function_that_builds_one,
     "matrices by hand": ByHand,
     "with batch-norm": WithBatchNorm,
+    "batch-norm, biases, ReLU in place": NormBiasedInPlace,
+    "batch-norm in a row": layers(nn.BatchNorm1d, relu),
     "clamp for ReLU": head(middle=lambda hidden: hidden.clamp(min=0)),
 }
 
@@ -187,6 +236,31 @@ WRONG_HEADS = {
     "tanh between": (head(middle=torch.tanh), "tanh; a ReLU is wanted"),
     "leaky ReLU": (head(middle=F.leaky_relu), "leaky ReLU"),
     "squared ReLU": (head(middle=lambda hidden: hidden.relu().square()), "not linear, ReLU, linear"),
+    "layer norm, tanh": (layers(nn.LayerNorm, lambda width: nn.Tanh()), "LayerNorm"),
+    "layer norm, no non-linearity": (layers(nn.LayerNorm), "LayerNorm"),
+    "layer norm without weights, tanh": (
+        layers(lambda width: nn.LayerNorm(width, elementwise_affine=False), lambda width: nn.Tanh()),
+        "LayerNorm",
+    ),
+    "batch-norm, GELU": (layers(nn.BatchNorm1d, lambda width: nn.GELU()), "GELU; a ReLU is wanted"),
+    "batch-norm, leaky ReLU in place": (
+        layers(nn.BatchNorm1d, lambda width: nn.LeakyReLU(inplace=True)),
+        "leaky ReLU; a ReLU is wanted",
+    ),
+    "batch-norm alone": (layers(nn.BatchNorm1d), "is linear"),
+    "PReLU": (layers(lambda width: nn.PReLU()), "PReLU"),
+    "a PReLU for each hidden value": (layers(nn.PReLU), "PReLU"),
+    "dropout behind the ReLU": (layers(relu, lambda width: nn.Dropout(0.5)), "a dropout"),
+    "dropout that never stops": (head(middle=lambda hidden: F.dropout(hidden.relu(), 0.5)), "a dropout"),
+    "batch-norm and dropout": (layers(nn.BatchNorm1d, relu, lambda width: nn.Dropout(0.1)), "a dropout"),
+    "batch-norm behind the last layer": (layers(relu, behind=[nn.BatchNorm1d]), "behind the last layer"),
+    "batch-norm behind both layers": (
+        layers(nn.BatchNorm1d, relu, behind=[nn.BatchNorm1d]),
+        "behind the last layer",
+    ),
+    "batch-norm behind the ReLU": (layers(relu, nn.BatchNorm1d), "wrong place"),
+    "batch-norm on h": (NormedInput, "wrong place"),
+    "hidden values scaled": (Scaled, "further weight, `scale`"),
     "hidden_dim ignored": (head(sizes=lambda i, h, o: (i, i, i, o)), "hidden_dim"),
     "hidden and out swapped": (head(sizes=lambda i, h, o: (i, o, o, h)), "shape (64,"),
     "always 128 numbers": (head(sizes=lambda i, h, o: (i, h, h, 128)), "shape (64, 128)"),
@@ -328,6 +402,10 @@ WRONG_MODELS = {
         model(lambda encoder, head, x: (lambda h: (h, head(F.normalize(h, dim=1))))(encoder(x))),
         "head got a normalised h",
     ),
+    "ReLU on h for the head": (
+        model(lambda encoder, head, x: (lambda h: (h, head(F.relu(h))))(encoder(x))),
+        "head got relu(h)",
+    ),
     "h detached for the head": (
         model(lambda encoder, head, x: (lambda h: (h, head(h.detach())))(encoder(x))),
         "f never",
@@ -365,7 +443,7 @@ class Sleeping(nn.Module):
 
 
 def asleep_at_each_run(model, num_classes):
-    return Sleeping(model.encoder, next(model.head.parameters()).shape[1], num_classes)
+    return Sleeping(copy.deepcopy(model.encoder), next(model.head.parameters()).shape[1], num_classes)
 
 
 def with_a_lazy_layer(model, num_classes):
@@ -380,7 +458,7 @@ class EncoderOutOfReach(nn.Module):
 
     def __init__(self, model, classes):
         super().__init__()
-        self.parts = (model.encoder.eval(),)
+        self.parts = (copy.deepcopy(model.encoder).eval(),)
         self.layer = nn.Linear(next(model.head.parameters()).shape[1], classes)
 
     def forward(self, x):
@@ -404,6 +482,31 @@ class Classifier(nn.Module):
 
     def forward(self, x):
         return self.linear(self.encoder(x))
+
+
+class BeginsAwake(Classifier):
+    """train() puts the encoder to sleep; until somebody calls it, the encoder is awake."""
+
+    def __init__(self, model, num_classes):
+        super().__init__(model, num_classes)
+        self.encoder.train()
+
+
+class NoCopy(Classifier):
+    def __init__(self, model, num_classes):
+        super().__init__(model, num_classes)
+        self.encoder = model.encoder.requires_grad_(False).eval()
+
+
+class NoCopyAsleep(Classifier):
+    """Its weights could learn, its mode is the classifier's."""
+
+    def __init__(self, model, num_classes):
+        super().__init__(model, num_classes)
+        self.encoder = model.encoder.eval()
+
+    def forward(self, x):
+        return self.linear(self.encoder(x).detach())
 
 
 class Wakeable(Classifier):
@@ -538,6 +641,13 @@ WRONG_CLASSIFIERS = {
     "frozen, but awake": (Wakeable, "train() woke the encoder"),
     "eval mode once": (EvalOnce, "train() woke the encoder"),
     "plain sequence": (plain_sequence, "train() woke the encoder"),
+    "awake until train() is called": (BeginsAwake, "fresh classifier"),
+    "no copy": (NoCopy, "own encoder is frozen"),
+    "no copy, in eval mode": (NoCopyAsleep, "own encoder was put into eval mode"),
+    "no copy, asleep at each run": (
+        lambda model, num_classes: Sleeping(model.encoder, next(model.head.parameters()).shape[1], num_classes),
+        "own encoder was put into eval mode",
+    ),
     "momentum 0": (MomentumZero, "takes its statistics from the batch"),
     "encoder learns": (Thawed, "encoder is not frozen"),
     "batch-norm learns": (ThawedNorm, "encoder is not frozen"),

@@ -68,6 +68,10 @@ def part(s, t, w):
 
 
 WRONG_SCHEDULES = {
+    "warm-up one step too long": (
+        lambda s, t, w, b: b * (s + 1) / w if s <= w and w else right_schedule(s, t, w, b),
+        "one step too long",
+    ),
     "lazy: always base_lr": (lambda s, t, w, b: b, ""),
     "fitted to the three values of the asserts": (lambda s, t, w, b: {0: 0.1, 55: 0.5, 100: 0.0}.get(s, b), ""),
     "calls the reference": (lambda s, t, w, b: training.warmup_cosine(s, t, w, b), "course's own answer"),
@@ -326,12 +330,16 @@ def loop(
     again_when_done=False,
     give="history",
     graph=False,
+    made="AdamW",
+    groups="all",
 ):
     """pretrain as a learner might write it, with one thing changed. Right with the defaults."""
 
     def pretrain(model, images, two_views, recipe, monitor=None, checkpoint=None, on_step=None):
         model = copy.deepcopy(model) if copied else model
         optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.base_lr, weight_decay=recipe.weight_decay)
+        if made == "by the recipe":
+            optimizer = training.optimizer_for(model, recipe)
         generator = torch.Generator().manual_seed(recipe.seed if use_seed else 0)
         steps = len(images) // recipe.batch_size
         total = recipe.epochs * steps
@@ -375,7 +383,7 @@ def loop(
                     "ahead": training.warmup_cosine(step + 1, total, whole, recipe.base_lr),
                     "no warm-up": training.warmup_cosine(step, total, 0, recipe.base_lr),
                 }[rate]
-                for group in optimizer.param_groups:
+                for group in optimizer.param_groups if groups == "all" else optimizer.param_groups[:1]:
                     group["lr"] = group_rate
                 x_a, x_b = two_views(images[rows], {"generator": generator, "other": torch.default_generator}[views])
                 if train_again:
@@ -534,6 +542,7 @@ def course_pretrain(model, images, two_views, recipe, monitor=None, checkpoint=N
 
 RIGHT_LOOPS = {
     "a loop as in the notebook": loop(),
+    "the optimizer that the recipe names": loop(made="by the recipe"),
     "a data loader and a scheduler": pretrain_with_a_data_loader,
     "NumPy's order": pretrain_with_an_iterator,
     "everything by hand": pretrain_by_hand,
@@ -561,6 +570,7 @@ WRONG_LOOPS = {
     "schedule of one epoch": (loop(rate="one epoch"), "made for one epoch"),
     "rate one step ahead": (loop(rate="ahead"), "one step ahead"),
     "no warm-up": (loop(rate="no warm-up"), "no warm-up"),
+    "rate of one group": (loop(made="by the recipe", groups="first"), "in some of them only"),
     "no monitor": (loop(watch="never"), "monitor was handed in and never called"),
     "monitor at each step": (loop(watch="step"), "once after each epoch is wanted"),
     "no on_step": (loop(tell=False), "on_step was handed in and never called"),
