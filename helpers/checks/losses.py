@@ -94,7 +94,7 @@ def loss_with(
 
     Args:
         upper, lower: what the numerator's and the denominator's similarities are divided by, given the temperature.
-        itself: "out", "in", or a number: the similarity that stands on the diagonal.
+        itself: "out", "in", or a number: the similarity that stands on the diagonal; a function of the temperature too.
         rivals: what the denominator sums besides the positives: "all", "all but positives", "other view", "own view".
         positives: (n, labels) -> (2N, 2N) bool, which pairs count as positive.
         average: over an anchor's positives: "out", "in" (the logarithm last), "sum", "pooled", or another use of
@@ -106,6 +106,7 @@ def loss_with(
     wanted = pairs_of(n, labels)
     chosen = (positives or pairs_of)(n, labels)  # (2N, 2N)
     cosines = similarity(z)  # (2N, 2N)
+    itself = itself(temperature) if callable(itself) else itself
     below = cosines.masked_fill(diagonal, itself) if isinstance(itself, (int, float)) else cosines
     allowed = torch.ones_like(diagonal) if itself != "out" else ~diagonal
     allowed &= {
@@ -154,6 +155,12 @@ def pairs_of(n: int, labels: Tensor | None = None) -> Tensor:
 def at(columns) -> callable:
     """The positives as a function of n, from one column index an anchor."""
     return lambda n, labels: F.one_hot(torch.as_tensor(columns(n)), 2 * n).bool()
+
+
+def shrunk(z: Tensor, little: float) -> Tensor:
+    """(M, 1) what a row's length becomes, divided by the length plus a little."""
+    length = z.norm(dim=1, keepdim=True)
+    return length / (length + little)
 
 
 def one_sided(z: Tensor) -> Tensor:
@@ -411,6 +418,16 @@ def two_of(mistakes: list) -> list:
     ]
 
 
+NOT_LOW_ENOUGH = [  # as MISTAKES, but right at high temperatures
+    (
+        f"{low} stands on the diagonal of the logits, which is not low enough to leave the anchor out at a small"
+        " temperature. Put -inf there.",
+        {"itself": lambda t, low=low: low * t},
+    )
+    for low in (-8, -10, -20, -50, -100)
+]
+
+
 # What all loss checks share ----------------------------------------------------------------------------------------
 
 
@@ -499,7 +516,7 @@ def expect_values(name: str, answer, generator, mistakes: list, temperatures: di
     drawn = 6 + int(torch.randint(20, (), generator=generator))
     temperatures = temperatures | {drawn: (0.5,)}
     for n, tau in [(n, tau) for n, taus in temperatures.items() for tau in taus]:
-        found = fault(name, answer, draw(generator, n, labelled), tau, mistakes)
+        found = fault(name, answer, draw(generator, n, labelled), tau, mistakes + NOT_LOW_ENOUGH)
         if found is None:
             continue
         if n == 5 and not found[1]:
@@ -523,6 +540,23 @@ def expect_untouched(name: str, answer, generator, labelled: bool) -> None:
         bool((given[0] == z_a).all() and (given[1] == z_b).all()),
         f"{name} changed z_a or z_b in place. Make new tensors: no operations that end in _, no z /= ...",
     )
+
+
+def expect_equal_rows(name: str, answer) -> None:
+    """Other rows that are equal to the anchor, as a positive without augmentation is, stay in."""
+    z = torch.eye(4, dtype=torch.float64)[:3]
+    value = ask(name, answer, z.clone(), z.clone(), None, 0.5)
+    hint = "Is the anchor told from the others by its numbers? Leave it out by its place, k = i."
+    expect_close(f"{name} of views that are equal", value, slow_loss(z, z, 0.5), tolerance=1e-6, hint=hint)
+
+
+def expect_low_diagonal(name: str, answer) -> None:
+    """Where the positive is the only other row and as far away as can be, the anchor's own logit shows, if it is in."""
+    z = torch.tensor([[0.6, 0.8]], dtype=torch.float64)
+    value = ask(name, answer, z.clone(), -z, None, 0.01)
+    wrong = {said: loss_with(z, -z, 0.01, **options) for said, options in NOT_LOW_ENOUGH}
+    hint = "Is the anchor itself left out of the sum?"
+    expect_close(f"{name}(z, -z, 0.01) with N = 1", value, slow_loss(z, -z, 0.01), wrong, 1e-6, hint)
 
 
 def expect_float32(name: str, answer, generator, labelled: bool) -> None:
@@ -762,6 +796,10 @@ def check_cosine_similarities(cosine_similarities, generator):
             z - z.mean(dim=0)
         ),
     }
+    for little in (0.1, 0.01, 0.001):
+        mistakes[f"{little:g} is added to every length. Keep only lengths near 0 away from it (clamp)."] = (
+            lambda z, little=little: slow_cosines(z) * shrunk(z, little) * shrunk(z, little).T
+        )
     drawn = 11 + int(torch.randint(40, (), generator=generator))
     for m, d in ((10, 7), (4, 9), (66, 5), (2, 3), (1, 4), (drawn, 6)):
         z = torch.randn(m, d, generator=generator, dtype=torch.float64)
@@ -775,7 +813,7 @@ def check_cosine_similarities(cosine_similarities, generator):
         )
         expect_tensor(what, value, (m, m))
         expect(value.dtype == z.dtype, f"{what} has dtype {value.dtype}, though z has {z.dtype}. Keep z's dtype.")
-        expect_close(what, value, slow_cosines(z), {said: wrong(z) for said, wrong in mistakes.items()}, 1e-6, hint)
+        expect_close(what, value, slow_cosines(z), {said: wrong(z) for said, wrong in mistakes.items()}, 1e-5, hint)
         expect(
             bool((given == z).all()),
             "cosine_similarities changed z in place. Make a new tensor: no z /= ..., no operations that end in _.",
@@ -872,6 +910,7 @@ def check_nt_xent_loop(nt_xent_loop, generator):
     expect_float32("nt_xent_loop", nt_xent_loop, generator, labelled=False)
     expect_gradient("nt_xent_loop", nt_xent_loop, generator, labelled=False)
     expect_invariant("nt_xent_loop", nt_xent_loop, generator, labelled=False)
+    expect_equal_rows("nt_xent_loop", nt_xent_loop)
 
 
 @check
@@ -894,6 +933,8 @@ def check_nt_xent(nt_xent, generator):
         for tau in (0.05, 0.07, 0.1, 0.2, 1.0)
     }
     expect_close(what, value, wanted, others, 1e-6, "The default temperature is 0.5.")
+    expect_low_diagonal("nt_xent", nt_xent)
+    expect_equal_rows("nt_xent", nt_xent)
     expect_float32("nt_xent", nt_xent, generator, labelled=False)
     expect_gradient("nt_xent", nt_xent, generator, labelled=False)
     expect_stable("nt_xent", nt_xent, generator, labelled=False)

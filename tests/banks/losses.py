@@ -71,6 +71,21 @@ def self_not_low_enough(z_a, z_b, temperature=0.5):
     return ce(s.masked_fill(torch.eye(len(s), dtype=torch.bool), -8), len(z_a))
 
 
+def self_at_minus_fifty(z_a, z_b, temperature=0.5):
+    s = cosines(z_a, z_b) / temperature
+    return ce(s.masked_fill(torch.eye(len(s), dtype=torch.bool, device=s.device), -50.0), len(z_a))
+
+
+def equal_rows_left_out(z_a, z_b, temperature=0.5):
+    """The anchor is told from the others by its numbers, so that an equal positive is left out with it."""
+    z, n = F.normalize(torch.cat([z_a, z_b]), dim=1), len(z_a)
+    total = []
+    for i in range(2 * n):
+        others = [z[k] @ z[i] / temperature for k in range(2 * n) if not torch.equal(z[k], z[i])]
+        total.append(torch.stack(others).logsumexp(0) - z[(i + n) % (2 * n)] @ z[i] / temperature)
+    return torch.stack(total).mean()
+
+
 def masked_self_as_positive(z_a, z_b, temperature=0.5):
     return F.cross_entropy(masked(cosines(z_a, z_b) / temperature), torch.arange(2 * len(z_a)))
 
@@ -371,6 +386,7 @@ VALUES = {
     "self set to zero": (self_set_to_zero, "self-similarity is set to 0"),
     "self set to minus one": (self_set_to_minus_one, "self-similarity is set to -1"),
     "self not low enough": (self_not_low_enough, "not low enough"),
+    "rows equal to the anchor left out": (equal_rows_left_out, "told from the others by its numbers"),
     "masked self as positive": (masked_self_as_positive, "the target the row itself"),
     "temperature ignored": (temperature_ignored, "temperature is ignored"),
     "temperature multiplied": (temperature_multiplied, "multiplied by the temperature"),
@@ -417,6 +433,7 @@ VALUES = {
     "stumbles": (stumbles, "stopped with IndexError"),
 }
 ONLY_NT_XENT = {
+    "self at minus fifty": (self_at_minus_fifty, "-50 stands on the diagonal"),
     "exp then log": (exp_then_log, "overflows"),
     "epsilon in the logarithm": (epsilon_in_the_logarithm, "inside the logarithm"),
     "broadcast to n by n by d": (broadcast_to_n_by_n_by_d, "(24, 24, 16)"),
@@ -563,6 +580,10 @@ COSINES_WRONG = {
     "absolute value": (lambda z: right_cosines(z).abs(), "absolute value"),
     "ReLU": (lambda z: right_cosines(z).relu(), "ReLU"),
     "a distance": (lambda z: 1 - right_cosines(z), "a distance"),
+    "a hundredth added to each length": (
+        lambda z: (z / (z.norm(dim=1, keepdim=True) + 0.01)) @ (z / (z.norm(dim=1, keepdim=True) + 0.01)).T,
+        "0.01 is added to every length",
+    ),
     "diagonal -inf": (lambda z: masked(right_cosines(z)), "diagonal is set to -inf"),
     "diagonal 0": (lambda z: right_cosines(z).fill_diagonal_(0), "diagonal is set to 0"),
     "correlation": (lambda z: torch.corrcoef(z).view(len(z), len(z)), "mean of the rows"),
@@ -581,6 +602,9 @@ COSINES_WRONG = {
 COSINES_RIGHT = {
     "length clamped by hand": lambda z: (
         (z / z.norm(dim=1, keepdim=True).clamp(min=1e-8)) @ (z / z.norm(dim=1, keepdim=True).clamp(min=1e-8)).T
+    ),
+    "a millionth added to each length": lambda z: (
+        (z / (z.norm(dim=1, keepdim=True) + 1e-6)) @ (z / (z.norm(dim=1, keepdim=True) + 1e-6)).T
     ),
     "F.cosine_similarity, broadcast": lambda z: F.cosine_similarity(z[:, None], z[None], dim=2),
     "two loops": lambda rows: torch.stack(
