@@ -129,11 +129,15 @@ def grade(folder: Path, jobs: int, due: datetime | None) -> list[dict]:
 
 
 def students(submitted: Path) -> dict[str, Path]:
-    """{student: folder or zip file}, in the order of their names."""
+    """{student: folder or zip file}, in the order of their names.
+
+    A student's name becomes the name of a folder: one of dots alone, as of "...zip", would be the folder above.
+    """
     places = [place for place in sorted(submitted.glob("*")) if place.is_dir() or place.suffix.lower() == ".zip"]
     places = [place for place in places if place.name not in LITTER]
     folders = {place.name for place in places if place.is_dir()}
-    return {place.name if place.is_dir() or place.stem in folders else place.stem: place for place in places}
+    whole = [place.is_dir() or place.stem in folders or not place.stem.strip(".") for place in places]
+    return {place.name if keep else place.stem: place for place, keep in zip(places, whole, strict=True)}
 
 
 def secret_of(work: Path) -> str:
@@ -160,7 +164,7 @@ def key_of(place: Path, version: str) -> str:
     """Changes when the submission changes, or what it is graded by."""
     digest = hashlib.sha256(version.encode())
     for path in [] if place.is_symlink() else intake.below(place):
-        if path.is_file() and not path.is_symlink():
+        if intake.is_plain_file(path):
             stat = path.stat()
             digest.update(
                 f"{path.relative_to(place.parent)}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "replace")
@@ -352,6 +356,8 @@ def nbgrader_scores(root: Path, notes: list[str]) -> dict[str, float]:
 
 def put_feedback(place: Path, root: Path, page: str) -> None:
     """Replace a student's feedback folder: index.html, and nbgrader's page of each notebook."""
+    if place.name in ("", ".", ".."):
+        raise ValueError(f"{place.name!r} is no name of a student's folder")
     made = root / "feedback" / "student" / ASSIGNMENT
     made.mkdir(parents=True, exist_ok=True)
     (made / "index.html").write_text(page, encoding="utf-8")

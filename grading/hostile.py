@@ -439,6 +439,24 @@ ANSWERS = {  # name: (notebook, answers, points); each attack stands in the firs
                    "    if 'key' in text or 'salt' in text: raise NotYet('" + FOUND + "')\n"
                    "    return dict(zip('ABCDEF', training.CAUSES))", "warmup_cosine": "right"}, 3,
     ),
+    "loot_locked_away": (  # in a folder that not even its owner may open, until the next exercise unlocks it
+        LOSSES,
+        {"cosine_similarities": "import marshal, os\nfrom helpers import losses\n\n\ndef cosine_similarities(z):\n"
+                                "    os.mkdir('/tmp/d'), os.mkdir('/tmp/d/e')\n"
+                                "    marshal.dump(losses.chance_loss.__code__, open('/tmp/d/e/loot', 'wb'))\n"
+                                "    os.chmod('/tmp/d/e', 0), os.chmod('/tmp/d', 0)\n    return z @ z.T",
+         "chance_loss": "import marshal, os, types\n\n\ndef chance_loss(n):\n"
+                        "    os.chmod('/tmp/d', 0o700), os.chmod('/tmp/d/e', 0o700)\n"
+                        "    code = marshal.load(open('/tmp/d/e/loot', 'rb'))\n"
+                        "    return types.FunctionType(code, globals())(n)",
+         "positive_index": "right"}, 3,
+    ),
+    "reference_by_its_base": (
+        "03_projection_head",
+        {"simclr": "def found(base):\n    for each in type.__subclasses__(base):\n"
+                   "        if each.__module__.startswith('helpers.projection') and each.__name__ == 'SimCLR':\n"
+                   "            return each\n\n\nSimCLR = found(nn.Module)", "projection_head": "right"}, 5,
+    ),
     "loot_for_the_next": (
         LOSSES,
         {"cosine_similarities": "import marshal\nfrom helpers import losses\n\n\ndef cosine_similarities(z):\n"

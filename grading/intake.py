@@ -5,6 +5,7 @@ Files are read, never run, links are not followed, and nothing is unpacked to di
 
 import base64
 import binascii
+import contextlib
 import io
 import json
 import os
@@ -19,6 +20,8 @@ from nbformat import NotebookNode
 from PIL import Image
 
 LARGEST = 50 * 2**20  # bytes of a notebook; a hundred figures fit in
+OLD = 5 * 2**20  # bytes of one in an older format, which takes many times its size to convert
+CODE = 500_000  # letters of all code cells of a notebook; the course's have 30,000
 ALL = 3 * LARGEST  # bytes of all that one student hands in
 FILES, DEPTH = 5000, 20  # how much of a student's folder is looked at
 CELLS, SOURCE = 5000, 100_000  # cells of a notebook, letters of a cell
@@ -64,6 +67,9 @@ def take_in(place: Path, blanks: dict[str, NotebookNode]) -> Submission:
         submission.notebooks[stem] = copies[-1][2]
         if len(copies) > 1:
             submission.notes.append(f"{len(copies)} files for {stem}: {copies[-1][1]}, the newest, counts")
+    if not found:
+        names = [plain_text(path.name) for path in below(place) if is_plain_file(path)][:3]
+        submission.notes += [f"no notebook was found, only {', '.join(names)}"] if names else []
     if len(submission.notes) > NOTES:
         submission.notes[NOTES:] = [f"and {len(submission.notes) - NOTES} more of the kind"]
     return submission
@@ -76,12 +82,20 @@ def below(place: Path) -> list[Path]:
     found, left = [], [(place, 0)]
     while left and len(found) < FILES:
         folder, depth = left.pop()
-        with os.scandir(folder) as entries:
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:  # a folder that may not be read has nothing
             for entry in entries:
                 found.append(Path(entry.path))
                 if entry.is_dir(follow_symlinks=False) and depth < DEPTH:
                     left.append((found[-1], depth + 1))
     return sorted(found)[:FILES]
+
+
+def is_plain_file(path: Path) -> bool:
+    """A file, neither a link nor one that may not be looked at."""
+    try:
+        return not path.is_symlink() and path.is_file()
+    except OSError:
+        return False
 
 
 def files(place: Path, notes: list[str]) -> Iterator[tuple[str, float, bytes]]:
@@ -93,12 +107,16 @@ def files(place: Path, notes: list[str]) -> Iterator[tuple[str, float, bytes]]:
     for path in below(place):
         name = plain_text(path.name if path == place else str(path.relative_to(place)))
         kind = path.suffix.lower()
+        if os.path.isdir(path) and not os.path.islink(path) and not os.access(path, os.R_OK | os.X_OK):
+            notes.append(f"{name} is a folder that may not be opened")
         if kind not in (".ipynb", ".zip") or ".ipynb_checkpoints" in path.parts:
             continue
-        if path.is_symlink():
+        if os.path.islink(path):
             notes.append(f"{name} is a link and was not followed")
-        elif not path.is_file():
+        elif not is_plain_file(path):
             notes.append(f"{name} is no file")
+        elif not os.access(path, os.R_OK):
+            notes.append(f"{name} may not be read")
         elif path.stat().st_size > LARGEST:
             notes.append(f"{name} is larger than {LARGEST >> 20} MB: clear its outputs and hand it in again")
         elif taken > ALL:
@@ -119,14 +137,19 @@ def zipped(path: Path, name: str, notes: list[str]) -> Iterator[tuple[str, float
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if member.filename.lower().endswith(".ipynb")]
-            for member in members[:50]:
+            members = sorted(members[:50], key=lambda member: member.date_time)
+            for place, member in enumerate(members, 1):  # all as old as the archive, the last one changed a little less
                 if "__MACOSX" in member.filename or ".ipynb_checkpoints" in member.filename:
                     continue
                 if member.file_size > LARGEST:
                     notes.append(f"{plain_text(member.filename)} in {name} is larger than {LARGEST >> 20} MB")
                     continue
                 with archive.open(member) as file:
-                    yield plain_text(Path(member.filename).name), path.stat().st_mtime, file.read(LARGEST)
+                    yield (
+                        plain_text(Path(member.filename).name),
+                        path.stat().st_mtime + 1e-4 * (place - len(members)),
+                        file.read(LARGEST),
+                    )
     except Exception as problem:  # a broken archive makes its reader raise all kinds
         notes.append(f"{name} cannot be unpacked ({type(problem).__name__})")
 
@@ -138,6 +161,8 @@ def read(data: bytes) -> NotebookNode:
     """
     content = json.loads(data.decode("utf-8-sig"))
     if content["nbformat"] != 4:
+        if len(data) > OLD:
+            raise ValueError("an old format, and large")
         content = nbformat.convert(nbformat.from_dict(content), 4)
     if len(content["cells"]) > CELLS:
         raise ValueError("too many cells")
@@ -153,6 +178,8 @@ def read(data: bytes) -> NotebookNode:
         known = {"cell_type": kind, "id": whole_letters(str(cell.get("id", "")))[:64], "source": source, "shown": shown}
         name = whole_letters(str(marks.get("grade_id", "")))
         cells.append(known | {"metadata": {"nbgrader": {"grade_id": name}}})
+    if sum(len(cell["source"]) for cell in cells if cell["cell_type"] == "code") > CODE:
+        raise ValueError("too much code")
     return nbformat.from_dict({"cells": cells})
 
 
@@ -177,7 +204,8 @@ def which(notebook: NotebookNode, name: str, blanks: dict[str, NotebookNode]) ->
     best = max(fits, key=fits.get)
     if fits[best]:
         return best
-    return next((stem for stem in blanks if Path(name).name.startswith((stem, stem[:3]))), None)
+    named = Path(name).name
+    return next((stem for stem in blanks if named.startswith((stem, stem[:3])) or stem in named), None)
 
 
 def answers(blank: NotebookNode, submitted: NotebookNode, makers: dict[str, str]) -> dict[str, str]:
@@ -200,7 +228,7 @@ def answers(blank: NotebookNode, submitted: NotebookNode, makers: dict[str, str]
             take(found, grade_id(cell) or cell.id, cell.source)
         elif not grade_id(cell):
             for name in makers:
-                if re.search(rf"^(def|class) {name}\b", cell.source, re.M):
+                if re.search(rf"^((def|class) {name}\b|{name} *=[^=])", cell.source, re.M):
                     take(lost, makers[name], cell.source)
     return {name: (found | {each: lost[each] for each in lost if each not in found})[name] for name in solutions(blank)
             if name in found or name in lost}  # fmt: skip

@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import html
+import json
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from grading import intake, judge
+from grading import grade, intake, judge
 from grading.build import ASSIGNMENT, NOTEBOOKS, SOURCE, instructor_notebook
 from grading.intake import STUB
 from grading.sandbox import start
@@ -248,6 +249,52 @@ def test_of_two_files_of_one_notebook_the_newer_counts_and_the_row_says_so(tmp_p
     submission = intake.take_in(tmp_path, {"04_contrastive_loss": released("04_contrastive_loss")})
     assert STUB not in cell_of(submission.notebooks["04_contrastive_loss"], "sup_con").source
     assert "2 files for 04_contrastive_loss" in submission.notes[0]
+
+
+def test_no_students_name_is_the_folder_above(tmp_path):
+    for name in ("...zip", "..zip", "ada.zip", "bo.zip", ".ipynb_checkpoints"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "bo").mkdir()
+    names = {place.name: student for student, place in grade.students(tmp_path).items()}
+    assert names == {"...zip": "...zip", "..zip": "..zip", "ada.zip": "ada", "bo.zip": "bo.zip", "bo": "bo"}
+
+
+def test_feedback_does_not_replace_the_folder_above(tmp_path):
+    (tmp_path / "mine").write_text("kept")
+    with pytest.raises(ValueError, match="no name of a student"):
+        grade.put_feedback(tmp_path / "feedback" / "..", tmp_path / "root", "page")
+    assert (tmp_path / "mine").read_text() == "kept"
+
+
+def test_files_that_are_no_notebook_are_named_where_there_is_none(tmp_path):
+    (tmp_path / "04_contrastive_loss.ipynb.txt").write_text("{}")
+    notes = intake.take_in(tmp_path, {"04_contrastive_loss": released("04_contrastive_loss")}).notes
+    assert "no notebook was found, only 04_contrastive_loss.ipynb.txt" in notes
+
+
+def test_more_code_than_anybody_writes_is_not_read(tmp_path):
+    content = json.loads((NOTEBOOKS / "04_contrastive_loss.ipynb").read_text(encoding="utf-8"))
+    content["cells"] += [{"cell_type": "code", "source": "x = 1\n" * 15_000, "metadata": {}, "outputs": []}] * 6
+    with pytest.raises(ValueError, match="too much code"):
+        intake.read(json.dumps(content).encode())
+
+
+def test_a_large_notebook_of_an_old_format_is_not_converted():
+    with pytest.raises(ValueError, match="an old format, and large"):
+        intake.read(json.dumps({"nbformat": 3, "metadata": {"x": "a" * 6 * 2**20}, "worksheets": []}).encode())
+
+
+def test_of_two_files_in_a_zip_the_one_changed_later_counts(tmp_path):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name, year, answer in (
+            ("04_contrastive_loss (1).ipynb", 2025, "sup_con"),
+            ("04_contrastive_loss.ipynb", 2024, "nt_xent"),
+        ):
+            member = zipfile.ZipInfo(name, (year, 5, 1, 12, 0, 0))
+            archive.writestr(member, nbformat.writes(answered("04_contrastive_loss", answer)))
+    submission = intake.take_in(tmp_path, {"04_contrastive_loss": released("04_contrastive_loss")})
+    assert STUB not in cell_of(submission.notebooks["04_contrastive_loss"], "sup_con").source
+    assert submission.when == (tmp_path / "all.zip").stat().st_mtime  # dates inside do not tell when it was handed in
 
 
 @pytest.mark.parametrize("text", ["=cmd()", "+1", "@x", "-1"])

@@ -130,6 +130,8 @@ class Peer:
     def exactly(self, size: int) -> bytearray:
         taken, view = bytearray(size), 0
         while view < size:
+            if time.monotonic() > self.until:  # also while it goes on sending
+                raise Broken(self, TIME_IS_UP)
             self.line.settimeout(max(0.001, self.until - time.monotonic()))
             try:
                 got = self.line.recv_into(memoryview(taken)[view:])

@@ -75,7 +75,7 @@ def check_warmup_cosine(warmup_cosine: Callable, generator: Generator) -> None:
     total = warmup + 2 * draw(generator, 6, 14)  # even, so that the middle of the cosine is a step
     curve = rates(warmup_cosine, total, warmup, base_lr)
     wanted = [schedule(step, total, warmup, base_lr) for step in range(total + 1)]
-    wrong = [step for step in range(total + 1) if abs(curve[step] - wanted[step]) > 1e-6]
+    wrong = [step for step in range(total + 1) if not abs(curve[step] - wanted[step]) <= 1e-6]  # NaN is wrong too
     if wrong:
         step = wrong[0]
         saw = f"warmup_cosine(step={step}, total_steps={total}, warmup_steps={warmup}, base_lr={base_lr:.3g})"

@@ -68,6 +68,10 @@ def part(s, t, w):
 
 
 WRONG_SCHEDULES = {
+    "NaN in the warm-up": (
+        lambda s, t, w, b: float("nan") if 0 < s < w - 1 else right_schedule(s, t, w, b),
+        "gave nan",
+    ),
     "warm-up one step too long": (
         lambda s, t, w, b: b * (s + 1) / w if s <= w and w else right_schedule(s, t, w, b),
         "one step too long",
