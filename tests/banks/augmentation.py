@@ -102,6 +102,23 @@ def grey_inside_the_jitter(s):
     return v2.RandomApply([jitter, v2.RandomGrayscale(0.25)], p=0.8)
 
 
+def grey_decided_once(s):
+    steps = [v2.RandomApply([v2.ColorJitter(0.8 * s, 0.8 * s, 0.8 * s, 0.2 * s)], p=0.8)]
+    if random.random() < 0.2:
+        steps.append(v2.Grayscale(3))
+    return v2.Compose(steps)
+
+
+def jitter_decided_once(s):
+    jitter = [v2.ColorJitter(0.8 * s, 0.8 * s, 0.8 * s, 0.2 * s)] if random.random() < 0.8 else []
+    return v2.Compose([*jitter, v2.RandomGrayscale(0.2)])
+
+
+def grey_instead_of_jitter(s):
+    jitter = v2.ColorJitter(0.8 * s, 0.8 * s, 0.8 * s, 0.2 * s)
+    return v2.RandomChoice([jitter, v2.RandomGrayscale(1.0)], p=[0.8, 0.2])
+
+
 def unclamped(strength):
     distort = torchvision_distortion()(strength)
     return lambda image: distort(image) * 1.5
@@ -153,6 +170,12 @@ WRONG_DISTORTIONS = {
     "the same result at every call": (one_draw_for_ever, "same result at every call"),
     "input changed": (changes_its_input, "changes the image"),
     "grey only with jitter": (grey_inside_the_jitter, "each for itself"),
+    "grey instead of jitter": (grey_instead_of_jitter, "neither inside nor instead of the other"),
+    "grey decided once": (grey_decided_once, "decide on grey at every call of the callable, not once when it is made"),
+    "jitter decided once": (
+        jitter_decided_once,
+        "decide on jitter at every call of the callable, not once when it is made",
+    ),
     "values above one": (unclamped, "Clamp"),
     "normalised": (lambda s: v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), "normalisation"),
     "one channel": (lambda s: v2.Grayscale(1), "one channel"),
@@ -168,6 +191,8 @@ def torchvision_transform(
     flip=v2.RandomHorizontalFlip,
     colors=None,
     p_blur=0.5,
+    sigma=(0.1, 2.0),
+    width=lambda size: size // 10 | 1,
     first=(),
     last=(),
 ):
@@ -176,7 +201,7 @@ def torchvision_transform(
     def simclr_transform(size, strength=0.5, blur=False):
         steps = [*first, crop(size), flip(), (colors or torchvision_distortion())(strength)]
         if blur:
-            steps.append(v2.RandomApply([v2.GaussianBlur(size // 10 | 1, (0.1, 2.0))], p=p_blur))
+            steps.append(v2.RandomApply([v2.GaussianBlur(width(size), sigma)], p=p_blur))
         return v2.Compose([*steps, *last])
 
     return simclr_transform
@@ -259,6 +284,10 @@ RIGHT_TRANSFORMS = {
     ),
     "by hand, colour first, float64": transform_by_hand,
     "a batch of one, sampled on a grid": transform_of_a_batch,
+    "a kernel two pixels wider": torchvision_transform(width=lambda size: (size // 10 | 1) + 2),
+    "nearest pixels, a kernel three wide": torchvision_transform(
+        crop=lambda size: v2.RandomResizedCrop(size, interpolation=TF.InterpolationMode.NEAREST), width=lambda size: 3
+    ),
 }
 WRONG_TRANSFORMS = {
     "lazy: noise of the right shape": (
@@ -313,11 +342,20 @@ WRONG_TRANSFORMS = {
         torchvision_transform(colors=lambda strength: torch.nn.Identity()),
         "colour distortion is missing",
     ),
+    "the whole distortion at times only": (
+        torchvision_transform(colors=lambda strength: v2.RandomApply([torchvision_distortion()(strength)], p=0.8)),
+        "left out at times",
+    ),
     "strength ignored": (ignores_strength, "hand the strength on"),
     "strength 1 if none is given": (default_strength_one, "0.5 is the strength"),
     "blur ignored": (ignores_blur, "does not blur"),
     "blur though none is wanted": (blurs_always, "blurs"),
     "blur of every view": (torchvision_transform(p_blur=1.0), "probability 0.5"),
+    "blur with σ 2 always": (torchvision_transform(sigma=2.0), "nearly alike"),
+    "blur with σ 1 always": (torchvision_transform(sigma=1.0), "nearly alike"),
+    "blur with σ from 0.1 to 5": (torchvision_transform(sigma=(0.1, 5.0)), "Draw σ between 0.1 and 2"),
+    "blur with σ from 0.1 to 1": (torchvision_transform(sigma=(0.1, 1.0)), "to 1.0 pixels"),
+    "blur with σ from 1 to 2": (torchvision_transform(sigma=(1.0, 2.0)), "to 2.0 pixels"),
     "normalised": (
         torchvision_transform(last=[v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]),
         "normalisation",
@@ -621,6 +659,19 @@ def cosine_of_histograms(x_a, x_b):
     return float(((a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))).mean())
 
 
+def counted_by(place):
+    """Counts of the bins that this function puts the values into."""
+
+    def histogram_similarity(x_a, x_b):
+        total = 0
+        for a, b in zip(x_a, x_b, strict=True):
+            shares = [torch.bincount(place(c.flatten()).long(), minlength=33) / c.numel() for c in (a, b)]
+            total = total + torch.minimum(*shares).sum() / 3
+        return total
+
+    return histogram_similarity
+
+
 def both_by_the_first_size(x_a, x_b):
     return similarity_with(density=False)(x_a, x_b) / x_a[0].numel()
 
@@ -628,6 +679,7 @@ def both_by_the_first_size(x_a, x_b):
 RIGHT_SIMILARITIES = {
     "np.histogram": similarity_with(),
     "torch.histc": similarity_with_histc,
+    "torch.bincount": counted_by(lambda values: (values * 32).clamp(max=31)),
     "loops over channels and bins": similarity_with_loops,
     "one minus half the distance": similarity_with_half_the_distance,
 }
@@ -645,6 +697,9 @@ WRONG_SIMILARITIES = {
     "sum over channels": (similarity_with(pool=lambda smaller: smaller.sum()), "sum over the channels"),
     "one number a channel": (lambda a, b: torch.ones(3), "one number is wanted"),
     "sixteen bins": (similarity_with(bins=16), "16 bins"),
+    "31 bins and one for white": (counted_by(lambda values: values * 31), "31 bins"),
+    "33 bins": (similarity_with(bins=33), "33 bins"),
+    "rounded": (counted_by(lambda values: (values * 31).round()), "half as wide"),
     "bins of each view's own range": (
         similarity_with(edges=lambda a, b: [(x.min().item(), x.max().item() + 1e-9) for x in (a, b)]),
         "must span 0 to 1",

@@ -76,6 +76,11 @@ def self_at_minus_fifty(z_a, z_b, temperature=0.5):
     return ce(s.masked_fill(torch.eye(len(s), dtype=torch.bool, device=s.device), -50.0), len(z_a))
 
 
+def self_at_minus_thirty(z_a, z_b, temperature=0.5):
+    s = cosines(z_a, z_b) / temperature
+    return ce(s.masked_fill(torch.eye(len(s), dtype=torch.bool, device=s.device), -30.0), len(z_a))
+
+
 def equal_rows_left_out(z_a, z_b, temperature=0.5):
     """The anchor is told from the others by its numbers, so that an equal positive is left out with it."""
     z, n = F.normalize(torch.cat([z_a, z_b]), dim=1), len(z_a)
@@ -434,6 +439,7 @@ VALUES = {
 }
 ONLY_NT_XENT = {
     "self at minus fifty": (self_at_minus_fifty, "-50 stands on the diagonal"),
+    "self at minus thirty": (self_at_minus_thirty, "low enough"),
     "exp then log": (exp_then_log, "overflows"),
     "epsilon in the logarithm": (epsilon_in_the_logarithm, "inside the logarithm"),
     "broadcast to n by n by d": (broadcast_to_n_by_n_by_d, "(24, 24, 16)"),
@@ -583,6 +589,14 @@ COSINES_WRONG = {
     "a hundredth added to each length": (
         lambda z: (z / (z.norm(dim=1, keepdim=True) + 0.01)) @ (z / (z.norm(dim=1, keepdim=True) + 0.01)).T,
         "0.01 is added to every length",
+    ),
+    "a hundred-thousandth added to each length": (
+        lambda z: (z / (z.norm(dim=1, keepdim=True) + 1e-5)) @ (z / (z.norm(dim=1, keepdim=True) + 1e-5)).T,
+        "1e-05 is added to every length",
+    ),
+    "a thousandth added to each product of lengths": (
+        lambda z: (z @ z.T) / (z.norm(dim=1)[:, None] * z.norm(dim=1) + 1e-3),
+        "0.001 is added to every product of two lengths",
     ),
     "diagonal -inf": (lambda z: masked(right_cosines(z)), "diagonal is set to -inf"),
     "diagonal 0": (lambda z: right_cosines(z).fill_diagonal_(0), "diagonal is set to 0"),
