@@ -770,7 +770,22 @@ def version_3(folder: Path) -> None:
     put(folder, nbformat.v3.nbjson.writes(old))
 
 
+def second_try(content: dict) -> None:
+    """A wrong first try in the answer's cell, the right one below it, an old copy at the end."""
+    cell, cells = cell_of(content, "positive_index"), content["cells"]
+    cell["source"] = "def positive_index(n):\n    return torch.arange(2 * n)"
+    cells.insert(cells.index(cell) + 1, code_cell(right(LOSSES, "positive_index")))
+    cells.append(json.loads(json.dumps(cell)))
+
+
+JUPYTER = {  # what a notebook allows beside Python
+    "chance_loss": "%%time\nfrom __future__ import annotations\n\n\ndef chance_loss(n: Tensor):\n    display(n)\n"
+                   "    return math.log(2 * n - 1)",
+    "positive_index": "torch.roll?\ndef positive_index(n):\n    return torch.arange(2 * n).roll(n)\n\nawait asyncio.sleep(0)",
+}  # fmt: skip
 HONEST = [  # name, how to make it, points
+    ("honest_jupyter", hand_in(**JUPYTER), 5),
+    ("honest_second_try", edited(second_try, chance_loss="right"), 5),
     ("honest_copied_cell", edited(copied, **TWO), 5),
     ("honest_ids_regenerated", edited(lost_ids, **TWO), 5),
     ("honest_metadata_lost", edited(lost_metadata, **TWO), 5),

@@ -209,29 +209,32 @@ def which(notebook: NotebookNode, name: str, blanks: dict[str, NotebookNode]) ->
 
 
 def answers(blank: NotebookNode, submitted: NotebookNode, makers: dict[str, str]) -> dict[str, str]:
-    """{grade_id: source} of the answers that are not as they were released; of several copies the last counts.
+    """{grade_id: source} of the answers that are not as they were released.
+
+    An answer is its cell, a copy of it, or a cell of the student's own that defines it. Of several the last one before
+    the check counts, as when the notebook is run from the top, and stubs only where nothing else is there.
 
     Args:
         makers: {name that an answer defines: its grade_id}, for cells that have lost their grade_id.
     """
-    wanted, found, lost = set(solutions(blank)), {}, {}
+    wanted, found = set(solutions(blank)), {}
     released = {cell.source.strip() for cell in blank.cells}
-
-    def take(into: dict, name: str, source: str) -> None:
-        if STUB not in source or STUB in into.get(name, STUB):  # a stub may be left below an answer, or as a comment
-            into[name] = source
-
-    for cell in submitted.cells:
+    names = [grade_id(cell) or cell.id for cell in submitted.cells]
+    for place, (cell, here) in enumerate(zip(submitted.cells, names, strict=True)):
         if cell.cell_type != "code" or cell.source.strip() in released or not cell.source.strip():
             continue
-        if (grade_id(cell) or cell.id) in wanted:
-            take(found, grade_id(cell) or cell.id, cell.source)
-        elif not grade_id(cell):
-            for name in makers:
-                if re.search(rf"^((def|class) {name}\b|{name} *=[^=])", cell.source, re.M):
-                    take(lost, makers[name], cell.source)
-    return {name: (found | {each: lost[each] for each in lost if each not in found})[name] for name in solutions(blank)
-            if name in found or name in lost}  # fmt: skip
+        held = [here] if here in wanted else []
+        if not held and not grade_id(cell):
+            held = [
+                makers[name]
+                for name in makers
+                if re.search(rf"^((def|class) {name}\b|{name} *=[^=])", cell.source, re.M)
+            ]
+        for name in held:
+            before = f"{name}_check" not in names[:place]
+            rank = (STUB not in cell.source, before, place)  # a stub may be left below an answer, or as a comment
+            found[name] = max(found.get(name, (rank, cell.source)), (rank, cell.source))
+    return {name: found[name][1] for name in solutions(blank) if name in found}
 
 
 def around(blank: NotebookNode, submitted: NotebookNode, taken: set[str]) -> list[str]:

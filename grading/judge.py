@@ -17,6 +17,7 @@ import types
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 from grading.sandbox import start, wire
@@ -154,11 +155,30 @@ def pieces(cells: list[str]) -> list[str]:
     """The statements of cells, each as a source of its own."""
     found = []
     for cell in cells:
-        lines = cell.splitlines()
-        for node in parsed(cell).body:
+        lines, body = cell.split("\n"), parsed(cell).body
+        later = any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in body)
+        for node in body:
             first = min([node.lineno, *[part.lineno for part in getattr(node, "decorator_list", [])]])
-            found.append("\n".join(lines[first - 1 : node.end_lineno]))
+            piece = "\n".join(lines[first - 1 : node.end_lineno])
+            found.append(f"from __future__ import annotations\n{piece}" if later else piece)
     return found
+
+
+def plain_python(source: str) -> str:
+    """A cell as Python. What Jupyter adds to it (%time, !ls, name?, a common indent) goes, or becomes a call of nobody."""
+    lines = source.split("\n")
+    first = next((place for place, line in enumerate(lines) if line.strip()), 0)
+    if lines[first].startswith("%%"):  # the rest is what it times, hides or captures
+        lines[first] = ""
+    text = "\n".join(lines)
+    odd = sum(line.lstrip().startswith(("%", "!", "?")) or line.rstrip().endswith("?") for line in lines)
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        if len(text) <= 20_000 and odd <= 20:  # it reads the cell again for each of them
+            with contextlib.suppress(Exception):  # not Python either way
+                return TransformerManager().transform_cell(text)
+    return text
 
 
 @functools.cache
@@ -222,6 +242,8 @@ class Judge:
         """
         if exercise.name not in answers:
             return dict.fromkeys(("check", "hidden"), "this exercise is not written yet.")
+        around = [plain_python(source) for source in around]
+        answers = {name: plain_python(source) for name, source in answers.items()}
         ask = functools.partial(self.ask, exercise, around, answers)
         outside = self.by_verdict if exercise.name in VERDICTS else self.by_check
         said, stopped = {"check": None, "hidden": None}, self.stopped

@@ -1,5 +1,6 @@
 """The grader, through the real nbgrader: one class is graded once, every test looks at its table and feedback."""
 
+import contextlib
 import csv
 import fcntl
 import html
@@ -17,7 +18,7 @@ import pytest
 from grading import grade, intake, judge
 from grading.build import ASSIGNMENT, NOTEBOOKS, SOURCE, instructor_notebook
 from grading.intake import STUB
-from grading.sandbox import start
+from grading.sandbox import cells, start
 from helpers import checks
 from helpers.checks.own import SAME_JOB
 
@@ -221,6 +222,50 @@ def test_an_answer_whose_cell_lost_its_metadata_is_found_by_what_it_defines():
     cell = cell_of(submitted, "nt_xent")
     cell.metadata, cell.id = nbformat.NotebookNode(), "lost"
     assert "def nt_xent" in stripped("04_contrastive_loss", submitted)[1]["nt_xent"]
+
+
+def own_cell(source: str):
+    return nbformat.v4.new_code_cell(source)
+
+
+def test_of_two_tries_the_last_one_before_the_check_counts():
+    submitted = answered("04_contrastive_loss")
+    cell_of(submitted, "chance_loss").source = "def chance_loss(n):\n    return 0"
+    after = submitted.cells.index(cell_of(submitted, "chance_loss")) + 1
+    submitted.cells.insert(after, own_cell("def chance_loss(n):\n    return 1"))
+    submitted.cells.append(own_cell("def chance_loss(n):\n    return 2"))
+    assert stripped("04_contrastive_loss", submitted)[1]["chance_loss"].endswith("return 1")
+
+
+def test_a_stub_with_a_comment_gives_way_to_the_answer_in_a_cell_of_its_own():
+    submitted = answered("04_contrastive_loss")
+    stub = cell_of(submitted, "chance_loss")
+    stub.source = f"# below\n{stub.source}"
+    submitted.cells.insert(submitted.cells.index(stub) + 1, own_cell("chance_loss = lambda n: math.log(2 * n - 1)"))
+    assert stripped("04_contrastive_loss", submitted)[1]["chance_loss"].startswith("chance_loss = lambda")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%%time\n\ndef double(n):\n    return (n * 5\n            % (2 * n))",
+        "torch.roll?\ndef double(n):\n    return 2 * n",
+        "    def double(n):\n        return 2 * n",
+        "files = !ls ..\n%matplotlib inline\ndef double(n):\n    return 2 * n",
+        "def double(n):\n    return 2 * n\nawait asyncio.sleep(0)",
+        "from __future__ import annotations\ndef double(n: Tensor) -> Tensor:\n    return 2 * n",
+        "def double(n):\n    'a page \x0c and a line \u2028 break'\n    return 2 * n",
+    ],
+)
+def test_what_jupyter_allows_beside_python_costs_an_answer_nothing(cell):
+    for sources in ([judge.plain_python(cell)], judge.pieces([judge.plain_python(cell)])):
+        namespace = {}
+        for source in sources:
+            for code, shows in cells.all_statements(source, "<cell>"):
+                if not shows:
+                    with contextlib.suppress(NameError):
+                        exec(code, namespace)
+        assert namespace["double"](4) == 8 or cell.startswith("%%time") and namespace["double"](4) == 4
 
 
 @pytest.mark.parametrize("name", ["NN_x (1).ipynb", "04_contrastive_loss-2.ipynb", "meins.ipynb"])

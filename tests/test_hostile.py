@@ -10,7 +10,7 @@ from grading.sandbox import start
 FAST = (
     "exit", "kill_the_parent", "write_outside", "look_into_processes", "patched_torch", "frames", "raw_depth", "lying_number",
     "memorised", "tests_edited", "modules_shipped", "links", "half_letters", "name_bytes", "honest_own_cells", "honest_noise",
-    "loot_locked_away", "reference_by_its_base",
+    "honest_jupyter", "honest_second_try", "loot_locked_away", "reference_by_its_base",
 )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """A cell of a notebook as statements that run one by one."""
 
+import __future__
+
 import ast
 import linecache
 from types import CodeType
@@ -10,7 +12,7 @@ def tree_of(source: str, where: str = "<cell>") -> ast.Module:
     try:
         return ast.parse(source, where)
     except SyntaxError:
-        lines = ["" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()]
+        lines = ["" if line.lstrip().startswith(("%", "!")) else line for line in source.split("\n")]
         return ast.parse("\n".join(lines), where)
 
 
@@ -26,5 +28,13 @@ def all_statements(source: str, where: str) -> list[tuple[CodeType, bool]]:
     """Every statement of a cell, and whether it is a bare call or a loop, which in a notebook mostly shows things."""
     linecache.cache[where] = (len(source), None, source.splitlines(True), where)
     shows = (ast.Expr, ast.For, ast.While)
-    tree = tree_of(source, where)
-    return [(compile(ast.Module([node], []), where, "exec"), isinstance(node, shows)) for node in tree.body]
+    tree, flags = (
+        tree_of(source, where),
+        ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+    )  # which a notebook allows; it is not waited for
+    if any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in tree.body):
+        flags |= __future__.annotations.compiler_flag
+    return [
+        (compile(ast.Module([node], []), where, "exec", flags, dont_inherit=True), isinstance(node, shows))
+        for node in tree.body
+    ]
