@@ -39,7 +39,7 @@ from tqdm import tqdm
 
 from grading import intake, pages
 from grading.build import ASSIGNMENT, GRADING, SOURCE, course, instructor_notebook, release
-from grading.judge import Exercise, Judge, exercises
+from grading.judge import Exercise, Judge, exercises, plain_python
 from grading.sandbox import start
 from helpers import checks
 from helpers.machine import usable_cores
@@ -308,8 +308,9 @@ def grade_one(folder: Path, student: str, place: Path, version: str, due: dateti
 
 def judge_notebook(all_exercises: list[Exercise], blank: NotebookNode, notebook: NotebookNode, filled: dict) -> dict:
     """{exercise: {"check": None or why not, "hidden": the same}} for one notebook."""
-    around = intake.around(blank, notebook, set(filled.values()))
-    return {each.name: HERE["judge"].judge(each, around, filled) for each in all_exercises}
+    around = [plain_python(source) for source in intake.around(blank, notebook, set(filled.values()))]
+    answers = {name: plain_python(source) for name, source in filled.items()}
+    return {each.name: HERE["judge"].judge(each, around, answers) for each in all_exercises}
 
 
 def with_outputs(notebook: NotebookNode, said: dict) -> NotebookNode:

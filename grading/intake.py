@@ -21,7 +21,7 @@ from PIL import Image
 
 LARGEST = 50 * 2**20  # bytes of a notebook; a hundred figures fit in
 OLD = 5 * 2**20  # bytes of one in an older format, which takes many times its size to convert
-CODE = 500_000  # letters of all code cells of a notebook; the course's have 30,000
+CODE = 500_000  # letters of all code cells of a notebook; none of the course has 20,000
 ALL = 3 * LARGEST  # bytes of all that one student hands in
 FILES, DEPTH = 5000, 20  # how much of a student's folder is looked at
 CELLS, SOURCE = 5000, 100_000  # cells of a notebook, letters of a cell

@@ -21,7 +21,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 from grading.sandbox import start, wire
-from grading.sandbox.cells import statements, tree_of
+from grading.sandbox.cells import is_of_the_future, statements, tree_of
 from grading.verdicts import VERDICTS
 from helpers import checks
 from helpers.checks.core import NotYet, snake_case
@@ -155,12 +155,11 @@ def pieces(cells: list[str]) -> list[str]:
     """The statements of cells, each as a source of its own."""
     found = []
     for cell in cells:
-        lines, body = cell.split("\n"), parsed(cell).body
-        later = any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in body)
-        for node in body:
+        lines, tree = cell.split("\n"), parsed(cell)
+        for node in tree.body:
             first = min([node.lineno, *[part.lineno for part in getattr(node, "decorator_list", [])]])
             piece = "\n".join(lines[first - 1 : node.end_lineno])
-            found.append(f"from __future__ import annotations\n{piece}" if later else piece)
+            found.append(f"from __future__ import annotations\n{piece}" if is_of_the_future(tree) else piece)
     return found
 
 
@@ -237,13 +236,11 @@ class Judge:
         """{check and hidden: None for passed, else what to say}.
 
         Args:
-            around: sources of the student's own cells.
-            answers: sources of all solution cells of the notebook, by exercise.
+            around: sources of the student's own cells, as plain_python gives them.
+            answers: the same of all solution cells of the notebook, by exercise.
         """
         if exercise.name not in answers:
             return dict.fromkeys(("check", "hidden"), "this exercise is not written yet.")
-        around = [plain_python(source) for source in around]
-        answers = {name: plain_python(source) for name, source in answers.items()}
         ask = functools.partial(self.ask, exercise, around, answers)
         outside = self.by_verdict if exercise.name in VERDICTS else self.by_check
         said, stopped = {"check": None, "hidden": None}, self.stopped

@@ -242,7 +242,8 @@ for name, value in asdict(training.Recipe()).items():
     print(f"{name:16} {value}")
 
 # %% [markdown]
-# You need eight of them; the others are for photographs (`views`, `optimizer`, `head_norm`) or for speed (`fused`).
+# The loop needs those named below. The others say which model and which views it is given; `views`, `optimizer` and
+# `head_norm` are for photographs, `fused` is for speed, and you can leave them alone.
 
 # %% [markdown]
 # ```

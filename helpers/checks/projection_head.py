@@ -467,7 +467,7 @@ def look_at_modes(classifier: nn.Module, original: TinyEncoder, x: Tensor) -> No
     for wake in ("classifier.train()", "nn.Sequential(classifier).train()"):
         nn.Sequential(classifier).train() if "Sequential" in wake else classifier.train()
         awake = call(f"The classifier, after {wake},", classifier, x)
-        moved = [name for name, value in norm_statistics(classifier).items() if not torch.equal(value, before[name])]
+        moved = moved_since(before, classifier)
         expect(
             not moved,
             f"After {wake}, a run of the classifier changed `{moved[0] if moved else ''}`: train() woke the encoder, "
@@ -501,7 +501,7 @@ def look_at_a_fresh_one(linear_classifier, model: TinyModel, num_classes: int, x
     classifier = call("linear_classifier(model, num_classes)", linear_classifier, model, num_classes)
     before = norm_statistics(classifier)
     call("A fresh classifier", classifier, x)
-    moved = [name for name, value in norm_statistics(classifier).items() if not torch.equal(value, before[name])]
+    moved = moved_since(before, classifier)
     expect(
         not moved,
         f"The first images through a fresh classifier changed `{moved[0] if moved else ''}`: new modules begin in "
@@ -511,6 +511,11 @@ def look_at_a_fresh_one(linear_classifier, model: TinyModel, num_classes: int, x
 
 def norm_statistics(classifier: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in classifier.named_buffers() if value.is_floating_point()}
+
+
+def moved_since(before: dict[str, Tensor], classifier: nn.Module) -> list[str]:
+    """Names of the statistics that are not what they were."""
+    return [name for name, value in norm_statistics(classifier).items() if not torch.equal(value, before[name])]
 
 
 def look_at_one_step(classifier: nn.Module, x: Tensor, labels: Tensor) -> None:
