@@ -2,10 +2,11 @@
 
 Every seed is a run of all conditions; seeds run side by side, one thread each. Writes data/results/findings/NAME.json:
 every number of every seed, the contrasts with their 95 % intervals, and the verdict; and NAME.png beside it. All results
-that are there stand in one table, data/results/findings/README.md; without a name the table and the figures are made
-from them anew, and nothing is measured. `--data cifar10` or `--data folder:PATH` asks the same of photographs, with the
-recipe for them, and writes NAME-cifar10.json. `--again`, on another machine, keeps the results that are there, writes
-its own to findings/again/, and the table sets them side by side.
+that are there stand in one table, data/results/findings/README.md; without a name the verdicts, the table and the
+figures are made anew from the numbers of the seeds, and nothing is trained. `--controls` measures, for scale, what needs
+no training: chance, raw pixels, a random encoder. `--data cifar10` or `--data folder:PATH` asks the same of photographs,
+with the recipe for them, and writes NAME-cifar10.json. `--again`, on another machine, keeps the results that are there,
+writes its own to findings/again/, and the table sets them side by side.
 """
 
 import argparse
@@ -16,14 +17,17 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from itertools import repeat
+from statistics import fmean, stdev
 
 import matplotlib.pyplot as plt
 import torch
+from torch import nn
 
-from data.record import RESULTS, write_result
-from helpers import plots
+from data.record import RESULTS, write_json, write_result
+from helpers import evaluation, plots
 from helpers.data import DataError, load_images
 from helpers.findings import FINDINGS, Finding, Lab, judged, verdict
+from helpers.findings.core import knn
 from helpers.machine import usable_cores
 from helpers.training import recipe_for
 
@@ -37,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3], help="one run each (default: 0 1 2 3)")
     parser.add_argument("--data", default="shapes", help="shapes, cifar10, stl10 or folder:PATH (default: shapes)")
     parser.add_argument("--again", action="store_true", help="keep the results there are, and compare with them")
+    parser.add_argument("--controls", action="store_true", help="measure chance, raw pixels and a random encoder")
     chosen = parser.parse_args(arguments)
     names = list(FINDINGS) if chosen.names == ["all"] else chosen.names
     unknown = [name for name in names if name not in FINDINGS]
@@ -51,7 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
     for folder in ("findings", "findings/again") if not names else ():
         for name, result in results(folder).items():
-            draw(f"{folder}/{name}", result["finding"]["name"], result["rows"])
+            finding = FINDINGS[result["finding"]["name"]]
+            write_json(RESULTS / folder / f"{name}.json", result | told(finding, result["rows"], result["seed"]))
+            draw(f"{folder}/{name}", finding.name, result["rows"])
+    if chosen.controls:
+        measure_controls(chosen.seeds, chosen.data)
     for same in experiments(names):
         measure(same, chosen.seeds, chosen.data, "findings/again" if chosen.again else "findings")
     print(table())
@@ -101,19 +110,50 @@ def measure(findings: list[Finding], seeds: list[int], data: str, folder: str) -
 
 def write(finding: Finding, rows: dict, seeds: list[int], data: str, folder: str, seconds: int) -> None:
     """One results file and its figure."""
-    contrasts, place = judged(finding, rows), kind(data)
+    place = kind(data)
     numbers = {
-        "finding": {key: getattr(finding, key) for key in ("name", "question", "claim", "source", "published")},
         "data": place or "shapes", "pictures": {"bank": BANK, "queries": QUERIES},
-        "recipe": asdict(laboratory(seeds[0], data).recipe), "threads": 1,
-        "rows": rows, "contrasts": contrasts, "verdict": verdict(contrasts), "seconds": seconds,
-    }  # fmt: skip
+        "recipe": asdict(laboratory(seeds[0], data).recipe), "threads": 1, "rows": rows, "seconds": seconds,
+    } | told(finding, rows, seeds)  # fmt: skip
     path = f"{folder}/{finding.name}{f'-{place}' if place else ''}"
     command = f"python -m data.findings {finding.name} --seeds {' '.join(map(str, seeds))}"
     if place:  # the name of a folder, without where it lies on this machine
         command += f" --data {'folder:' if data.startswith('folder:') else ''}{place}"
     write_result(path, command + (" --again" if folder.endswith("again") else ""), seeds, numbers)
     draw(path, finding.name, rows)
+
+
+def told(finding: Finding, rows: dict[str, dict[str, list[float]]], seeds: list[int]) -> dict:
+    """What follows from the numbers: the mean and the spread (standard deviation) over seeds, the contrasts, the verdict."""
+    summary = {
+        condition: {
+            number: {"mean": round(fmean(values), 6), "spread": round(stdev(values), 6) if len(values) > 1 else None}
+            for number, values in numbers.items()
+        }
+        for condition, numbers in rows.items()
+    }
+    contrasts = judged(finding, rows)
+    words = {key: getattr(finding, key) for key in ("name", "question", "claim", "source", "published")}
+    return {"finding": words, "seeds": seeds, "summary": summary, "contrasts": contrasts, "verdict": verdict(contrasts)}
+
+
+def measure_controls(seeds: list[int], data: str) -> None:
+    """What needs no training, on the pictures of each seed: data/results/findings_controls.json."""
+    found = [controls(laboratory(seed, data)) for seed in seeds]
+    rows = {name: [round(each[name], 6) for each in found] for name in found[0]}
+    words = f" --data {data}" if kind(data) else ""
+    name = f"findings_controls{f'-{kind(data)}' if kind(data) else ''}"
+    write_result(name, f"python -m data.findings --controls{words}", seeds, {"seeds": seeds, "knn": rows})
+
+
+def controls(lab: Lab) -> dict[str, float]:
+    """k-NN accuracy of raw pixels and of an encoder that nobody trained, and the share of the commonest class."""
+    untrained = evaluation.random_encoder(lab.recipe.arch, lab.recipe.small_images, lab.recipe.seed)
+    return {
+        "chance": evaluation.chance(lab.bank.labels, lab.queries.labels),
+        "raw pixels": knn(lab, nn.Flatten()),
+        "random encoder": knn(lab, untrained),
+    }
 
 
 def draw(path: str, name: str, rows: dict) -> None:
@@ -183,19 +223,31 @@ def page() -> str:
         "Written by `python -m data.findings`. *Reproduced*: the 95 % interval of every difference, over seeds, lies above",
         "0; *not reproduced*: one lies below; *unresolved*: neither can be said at this scale. A name with a data set behind",
         "it, as head-cifar10, was measured on that; the others on the built-in pictures. Settings are in each json file.",
+        *for_scale(),
         "",
         "| finding | claim | published | verdict | differences [95 % interval] |",
         "|---|---|---|---|---|",
     ]
-    for name, result in results().items():
-        told, seeds = result["finding"], len(result["seed"])
-        numbers = "<br>".join(f"{what} **{difference}**" for what, difference in map(contrast, result["contrasts"]))
-        published = f"{told['published']} ({told['source']})"
-        lines.append(
-            f"| [{name}]({name}.png) | {told['claim']} | {published} | {result['verdict']}, {seeds} seeds | {numbers} |"
-        )
     again = results("findings/again")
+    for name, result in results().items():
+        words, seeds = result["finding"], len(result["seed"])
+        numbers = "<br>".join(f"{what} **{difference}**" for what, difference in map(contrast, result["contrasts"]))
+        published = f"{words['published']} ({words['source']})"
+        second = again[name]["verdict"] if name in again else result["verdict"]
+        judged_so = f"{result['verdict']}, {seeds} seeds"
+        judged_so += "" if second == result["verdict"] else f"; on a second machine {second}"
+        lines.append(f"| [{name}]({name}.png) | {words['claim']} | {published} | {judged_so} | {numbers} |")
     return "\n".join(lines + (compared(results(), again) if again else [])) + "\n"
+
+
+def for_scale() -> list[str]:
+    """A sentence with the controls of each data set that were measured."""
+    lines = []
+    for path in sorted(RESULTS.glob("findings_controls*.json")):
+        rows = json.loads(path.read_text(encoding="utf-8"))["knn"]
+        name = path.stem.removeprefix("findings_controls").strip("-") or "the built-in pictures"
+        lines.append(f"For scale, k-NN on {name}: {', '.join(f'{each} {fmean(rows[each]):.1%}' for each in rows)}.")
+    return lines
 
 
 def compared(first: dict[str, dict], again: dict[str, dict]) -> list[str]:
@@ -214,8 +266,9 @@ def compared(first: dict[str, dict], again: dict[str, dict]) -> list[str]:
         "",
         "## On a second machine",
         "",
-        f"{sum(inside)} of {len(inside)} differences lie within the 95 % interval of the first machine. The settings and seeds are",
-        "the same; the processors round differently, and after some hundred steps the weights have nothing in common.",
+        f"{sum(inside)} of {len(inside)} differences lie within the 95 % interval of the first machine. Settings and seeds are the",
+        "same. The processors round differently, so that after some hundred steps the weights have nothing in common; and the",
+        "code may have changed in between: each json file names its commit.",
         "",
         "| finding | verdict | again | differences [95 % interval] |",
         "|---|---|---|---|",

@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -30,14 +31,29 @@ def write_result(name: str, command: str, seed: int | list[int], numbers: dict) 
             "gpu": gpu(torch),
         },
         "date": datetime.date.today().isoformat(),
+        "commit": commit(),
     }
     path = RESULTS / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(stamp | numbers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_json(path, stamp | numbers)
     print(f"wrote {path}", file=sys.stderr)
     return path
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def commit() -> str | None:
+    """The commit that the code is of, with a + where it was changed since; None outside a repository."""
+    ask = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--exclude=*", "--dirty=+"]
+    try:
+        return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def earlier_runs(path: Path, recipe: dict) -> list[dict]:

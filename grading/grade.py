@@ -39,7 +39,7 @@ from tqdm import tqdm
 
 from grading import intake, pages
 from grading.build import ASSIGNMENT, GRADING, SOURCE, course, instructor_notebook, release
-from grading.judge import Exercise, Judge, exercises, plain_python
+from grading.judge import Exercise, Judge, exercises, known_at, pieces, plain_python
 from grading.sandbox import start
 from helpers import checks
 from helpers.machine import usable_cores
@@ -105,6 +105,7 @@ def alone(work: Path):
 def grade(folder: Path, jobs: int, due: datetime | None) -> list[dict]:
     """Grade everybody under folder/submitted; writes grades.csv, feedback/ and summary.html, returns the rows."""
     hand_ins = students(folder / "submitted")
+    tell_strays(folder / "submitted")
     if not hand_ins:
         sys.exit(
             f"There is nobody to grade: put notebooks into {folder}/submitted/STUDENT/{ASSIGNMENT}/ and try again."
@@ -136,8 +137,23 @@ def students(submitted: Path) -> dict[str, Path]:
     places = [place for place in sorted(submitted.glob("*")) if place.is_dir() or place.suffix.lower() == ".zip"]
     places = [place for place in places if place.name not in LITTER]
     folders = {place.name for place in places if place.is_dir()}
-    whole = [place.is_dir() or place.stem in folders or not place.stem.strip(".") for place in places]
+    stems = [place.stem for place in places if not place.is_dir()]  # ada.zip and ada.ZIP have the same
+    whole = [
+        place.is_dir() or place.stem in folders or stems.count(place.stem) > 1 or not place.stem.strip(".")
+        for place in places
+    ]
     return {place.name if keep else place.stem: place for place, keep in zip(places, whole, strict=True)}
+
+
+def tell_strays(submitted: Path) -> None:
+    """One line about notebooks that lie in nobody's folder."""
+    strays = [intake.plain_text(path.name) for path in sorted(submitted.glob("*.ipynb"))]
+    if strays:
+        print(
+            f"{', '.join(strays[:3])}{' and more' if len(strays) > 3 else ''} in {submitted}: nobody's, so not graded. "
+            f"Notebooks belong into submitted/STUDENT/{ASSIGNMENT}/.",
+            file=sys.stderr,
+        )
 
 
 def secret_of(work: Path) -> str:
@@ -308,9 +324,11 @@ def grade_one(folder: Path, student: str, place: Path, version: str, due: dateti
 
 def judge_notebook(all_exercises: list[Exercise], blank: NotebookNode, notebook: NotebookNode, filled: dict) -> dict:
     """{exercise: {"check": None or why not, "hidden": the same}} for one notebook."""
-    around = [plain_python(source) for source in intake.around(blank, notebook, set(filled.values()))]
+    around = intake.around(blank, notebook, set(filled.values()))
+    own = pieces([(place, plain_python(source)) for place, source in around])
     answers = {name: plain_python(source) for name, source in filled.items()}
-    return {each.name: HERE["judge"].judge(each, around, answers) for each in all_exercises}
+    places = {each.name: intake.place_of(notebook, f"{each.name}_check") for each in all_exercises}
+    return {each.name: HERE["judge"].judge(each, known_at(places[each.name], own), answers) for each in all_exercises}
 
 
 def with_outputs(notebook: NotebookNode, said: dict) -> NotebookNode:

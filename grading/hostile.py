@@ -457,6 +457,13 @@ ANSWERS = {  # name: (notebook, answers, points); each attack stands in the firs
                    "        if each.__module__.startswith('helpers.projection') and each.__name__ == 'SimCLR':\n"
                    "            return each\n\n\nSimCLR = found(nn.Module)", "projection_head": "right"}, 5,
     ),
+    "reference_of_another_module": (
+        LOSSES,
+        {"nt_xent": "from helpers import distributed, losses\n\n\ndef nt_xent(z_a, z_b, temperature=0.5):\n"
+                    "    distributed.processes, distributed.gather = lambda: 2, lambda own: own\n"
+                    "    losses.stack_views = lambda a, b, t: torch.cat([a, b])\n"
+                    "    return distributed.nt_xent(z_a, z_b, temperature)", "positive_index": "right"}, 3,
+    ),
     "loot_for_the_next": (
         LOSSES,
         {"cosine_similarities": "import marshal\nfrom helpers import losses\n\n\ndef cosine_similarities(z):\n"
@@ -736,6 +743,23 @@ def own_cells(content: dict) -> None:
     )
 
 
+def own_tables(content: dict) -> None:
+    """Tables filled in a loop, by calls and under `with`; two helpers of one name; what is tried out after the check."""
+    cells = content["cells"]
+    for name, first, answer in (
+        ("chance_loss", "LOGS = {}\nfor n in range(1, 5000):\n    LOGS[n] = math.log(n)\n\ndef helper(n):\n    return 2 * n - 1\n",
+         "def chance_loss(n):\n    return LOGS[helper(n)]"),
+        ("positive_index", "class Settings:\n    views = 1\nSettings.views += 1\nMOVED = []\nMOVED.append(1)\n"
+                           "with torch.no_grad():\n    SIGN = torch.ones(1).long()\n\ndef helper(n):\n    return n\n",
+         "def positive_index(n):\n    return torch.arange(Settings.views * n * MOVED[0]).roll(SIGN.item() * helper(n))"),
+    ):  # fmt: skip
+        cells.insert(cells.index(cell_of(content, name)), code_cell(first))
+        cell_of(content, name)["source"] = answer
+    cells.append(
+        code_cell("for n in range(1, 100):\n    LOGS[n] = 0\nSettings.views = 5\ndef helper(n):\n    return 0")
+    )
+
+
 def own_setup(content: dict) -> None:
     cell_of(content, "setup")["source"] += "\nimport numpy as np\nfrom math import *"
     cell_of(content, "chance_loss")["source"] = "def chance_loss(n):\n    return np.log(2 * n - 1) * cos(0)"
@@ -799,6 +823,7 @@ HONEST = [  # name, how to make it, points
     ("honest_noise", hand_in(chance_loss="right", positive_index=NOISY), 5),
     ("honest_numpy", hand_in(chance_loss="import numpy as np\ndef chance_loss(n):\n    return np.log(2 * n - 1)", positive_index=FROM_NUMPY), 5),
     ("honest_own_cells", edited(own_cells, **TWO), 5),
+    ("honest_own_tables", edited(own_tables, **TWO), 5),
     ("honest_own_setup", edited(own_setup, **TWO), 5),
     ("honest_tried_below", hand_in(chance_loss="right", positive_index=TRIED_BELOW), 5),
     ("honest_stub_below", hand_in(chance_loss="right", positive_index=FROM_NUMPY + "\n" + STUB), 5),

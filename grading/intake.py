@@ -59,6 +59,8 @@ def take_in(place: Path, blanks: dict[str, NotebookNode]) -> Submission:
             submission.notes.append(f"{name} is not a notebook of the course")
         else:
             found.setdefault(stem, []).append((when, name, notebook))
+            if notebook.metadata.too_long:
+                submission.notes.append(f"{name}: a cell of more than {SOURCE:,} letters was not read")
     for stem in blanks:
         if stem not in found:
             submission.notes.append(f"{stem}.ipynb is missing")
@@ -157,7 +159,7 @@ def zipped(path: Path, name: str, notes: list[str]) -> Iterator[tuple[str, float
 def read(data: bytes) -> NotebookNode:
     """A notebook of version 4 whose cells have what graft looks at; raises for anything else.
 
-    What a cell shows is kept as text, `shown`.
+    What a cell shows is kept as text, `shown`; metadata.too_long tells whether a cell was longer than SOURCE.
     """
     content = json.loads(data.decode("utf-8-sig"))
     if content["nbformat"] != 4:
@@ -166,10 +168,11 @@ def read(data: bytes) -> NotebookNode:
         content = nbformat.convert(nbformat.from_dict(content), 4)
     if len(content["cells"]) > CELLS:
         raise ValueError("too many cells")
-    cells = []
+    cells, too_long = [], False
     for cell in content["cells"]:
         source = cell.get("source", "")
         source = source if isinstance(source, str) else "".join(map(str, source))
+        too_long |= len(source) > SOURCE
         source = whole_letters(source).replace("\r\n", "\n") if len(source) <= SOURCE else ""
         metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
         marks = metadata.get("nbgrader") if isinstance(metadata.get("nbgrader"), dict) else {}
@@ -180,7 +183,7 @@ def read(data: bytes) -> NotebookNode:
         cells.append(known | {"metadata": {"nbgrader": {"grade_id": name}}})
     if sum(len(cell["source"]) for cell in cells if cell["cell_type"] == "code") > CODE:
         raise ValueError("too much code")
-    return nbformat.from_dict({"cells": cells})
+    return nbformat.from_dict({"cells": cells, "metadata": {"too_long": too_long}})
 
 
 def whole_letters(text: str) -> str:
@@ -237,13 +240,19 @@ def answers(blank: NotebookNode, submitted: NotebookNode, makers: dict[str, str]
     return {name: found[name][1] for name in solutions(blank) if name in found}
 
 
-def around(blank: NotebookNode, submitted: NotebookNode, taken: set[str]) -> list[str]:
-    """Sources of the code cells that are the student's own or that the student changed, answers left aside."""
+def place_of(submitted: NotebookNode, name: str) -> int:
+    """Where the cell of this name stands; behind all cells where it is gone."""
+    names = [grade_id(cell) or cell.id for cell in submitted.cells]
+    return names.index(name) if name in names else len(names)
+
+
+def around(blank: NotebookNode, submitted: NotebookNode, taken: set[str]) -> list[tuple[int, str]]:
+    """(place, source) of the code cells that are the student's own or that the student changed, answers left aside."""
     released = {cell.source.strip() for cell in blank.cells}
     graded = {grade_id(cell) for cell in blank.cells if cell.metadata.get("nbgrader", {}).get("grade")}
     return [
-        cell.source
-        for cell in submitted.cells
+        (place, cell.source)
+        for place, cell in enumerate(submitted.cells)
         if cell.cell_type == "code"
         and cell.source.strip() not in released
         and not {grade_id(cell), cell.id} & (set(solutions(blank)) | graded)

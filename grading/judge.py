@@ -13,6 +13,7 @@ import importlib
 import io
 import json
 import re
+import symtable
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,7 +127,7 @@ def defined(source: str) -> set[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+            names |= imported(node)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             names |= {
                 part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
@@ -136,13 +137,55 @@ def defined(source: str) -> set[str]:
     return names
 
 
+def imported(node: ast.AST) -> set[str]:
+    """Names that the imports in this syntax tree bring."""
+    imports = [each for each in ast.walk(node) if isinstance(each, ast.Import | ast.ImportFrom)]
+    return {(alias.asname or alias.name).split(".")[0] for each in imports for alias in each.names}
+
+
+def changed(source: str) -> set[str]:
+    """Names whose value one statement changes, or makes in a loop or with-block: table[key] = 1, it.copies = 2, it.append(1)."""
+    nodes, names = list(ast.walk(parsed(source))), set()
+    if any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) for node in nodes):
+        return names
+    for node in nodes:
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Call)
+            and isinstance(node.value.func, ast.Attribute)
+        ):
+            base = node.value.func
+        elif isinstance(node, ast.Name | ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
+            base = node
+        else:
+            continue
+        while isinstance(base, ast.Attribute | ast.Subscript):
+            base = base.value
+        names |= {base.id} if isinstance(base, ast.Name) else set()
+    return names
+
+
 def used(source: str) -> set[str]:
-    return {node.id for node in ast.walk(parsed(source)) if isinstance(node, ast.Name)}
+    """Names that a cell reads and that are not its functions' own."""
+    try:
+        left, names = [symtable.symtable(source, "<cell>", "exec")], set()
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {node.id for node in ast.walk(parsed(source)) if isinstance(node, ast.Name)}
+    while left:
+        table = left.pop()
+        left += table.get_children()
+        top = table.get_type() == "module"
+        names |= {each.get_name() for each in table.get_symbols() if each.is_referenced() and (top or each.is_global())}
+    return names
 
 
-def behind(start: str, cells: list[str]) -> list[str]:
-    """Of these cells those that define what the start uses, and what they use in turn; in their order."""
-    chosen, left, made = set(), [start], [defined(cell) for cell in cells]
+def behind(start: str, cells: list[str], makes=defined) -> list[str]:
+    """Of these cells those that make what the start uses, and what they use in turn; in their order.
+
+    Args:
+        makes: a cell -> the names it makes.
+    """
+    chosen, left, made = set(), [start], [makes(cell) for cell in cells]
     while left:
         wanted = used(left.pop()) | {"*"}
         fresh = {place for place in range(len(cells)) if place not in chosen and wanted & made[place]}
@@ -151,16 +194,23 @@ def behind(start: str, cells: list[str]) -> list[str]:
     return [cell for place, cell in enumerate(cells) if place in chosen]
 
 
-def pieces(cells: list[str]) -> list[str]:
-    """The statements of cells, each as a source of its own."""
+def pieces(cells: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """The statements of cells, each as a source of its own, with the place of its cell."""
     found = []
-    for cell in cells:
+    for place, cell in cells:
         lines, tree = cell.split("\n"), parsed(cell)
         for node in tree.body:
             first = min([node.lineno, *[part.lineno for part in getattr(node, "decorator_list", [])]])
             piece = "\n".join(lines[first - 1 : node.end_lineno])
-            found.append(f"from __future__ import annotations\n{piece}" if is_of_the_future(tree) else piece)
+            found.append((place, f"from __future__ import annotations\n{piece}" if is_of_the_future(tree) else piece))
     return found
+
+
+def known_at(place: int, own: list[tuple[int, str]]) -> list[str]:
+    """The student's own statements as a check at this place knows them: those above it, and what is defined only below."""
+    above = [piece for where, piece in own if where < place]
+    made = set().union(*map(defined, above))
+    return above + [piece for where, piece in own if where > place and defined(piece) - made]
 
 
 def plain_python(source: str) -> str:
@@ -232,16 +282,16 @@ class Judge:
             self.sandbox.close()
         self.sandbox = None
 
-    def judge(self, exercise: Exercise, around: list[str], answers: dict[str, str]) -> dict[str, str | None]:
+    def judge(self, exercise: Exercise, own: list[str], answers: dict[str, str]) -> dict[str, str | None]:
         """{check and hidden: None for passed, else what to say}.
 
         Args:
-            around: sources of the student's own cells, as plain_python gives them.
-            answers: the same of all solution cells of the notebook, by exercise.
+            own: the statements of the student's own cells that this exercise may need, as known_at gives them.
+            answers: sources of all solution cells of the notebook, by exercise, as plain_python gives them.
         """
         if exercise.name not in answers:
             return dict.fromkeys(("check", "hidden"), "this exercise is not written yet.")
-        ask = functools.partial(self.ask, exercise, around, answers)
+        ask = functools.partial(self.ask, exercise, own, answers)
         outside = self.by_verdict if exercise.name in VERDICTS else self.by_check
         said, stopped = {"check": None, "hidden": None}, self.stopped
         said |= ask(outside, inside=False)
@@ -253,21 +303,21 @@ class Judge:
             said["hidden"] = said["hidden"] or said["check"]
         return said
 
-    def ask(self, exercise: Exercise, around: list[str], answers: dict[str, str], way, inside: bool) -> dict:
+    def ask(self, exercise: Exercise, own: list[str], answers: dict[str, str], way, inside: bool) -> dict:
         """Run one way of judging on a fresh fork; a fork that dies or hangs is a wrong answer, with its reason."""
         if self.sandbox is None:
             self.sandbox = start.Sandbox(sources(False), clinic(False))
-        own = answers[exercise.name]
+        answer = answers[exercise.name]
         others = {source: name for name, source in answers.items() if name != exercise.name}
-        needed = behind(own, [*others, *pieces(around)])
-        theirs, around = (
-            [(others[each], each) for each in needed if each in others],
-            [each for each in needed if each not in others],
-        )
-        text = "\n".join([exercise.check, exercise.hidden, own, *needed])
+        modules = set().union(
+            *[imported(parsed(cell)) for cell in [exercise.setup, *own]]
+        )  # torch.manual_seed(0) makes no torch
+        needed = behind(answer, [*others, *own], lambda cell: defined(cell) | (changed(cell) - modules))
+        text = "\n".join([exercise.check, exercise.hidden, answer, *needed])
         request = {
-            "name": exercise.object, "around": [exercise.setup, *behind(text, list(exercise.plain)), *around],
-            "answers": [*theirs, (exercise.object, own)],
+            "name": exercise.object, "around": [exercise.setup, *behind(text, list(exercise.plain))],
+            "own": [each for each in needed if each not in others],
+            "answers": [*[(others[each], each) for each in needed if each in others], (exercise.object, answer)],
             "forbidden": exercise.forbidden, "seed": seed_of(self.secret, exercise.name, "theirs"),
             "checks": sources(True) if inside else None,
         }  # fmt: skip

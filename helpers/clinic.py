@@ -27,14 +27,16 @@ def loss_falls_alone(run: dict) -> float:
     return -gain if run["loss"][0] - run["loss"][-1] > 0.3 else -1.0
 
 
-SYMPTOMS: dict[str, Callable[[dict], float]] = {  # the run with the largest number has the cause
-    "learning rate x 100": lambda run: max(run["lr"]),  # it stands in the log
-    "frozen batch-norm": lambda run: -abs(run["batch_norm"][-1] - run["batch_norm"][0]),  # its means stand still
-    "temperature is the batch size": lambda run: min(run["loss"]) - max(run["loss"]),  # cosines / τ: no room to move
-    "detached denominator": lambda run: -run["std"][-1],  # all are pulled together and none apart: collapse
-    "the same view twice": lambda run: -min(run["loss"]),  # identical positives: the question is easy
-    "images are not shuffled": loss_falls_alone,  # negatives of one class: it falls by everything but the class
-}
+def symptoms() -> dict[str, Callable[[dict], float]]:
+    """For each cause, the most certain first, a number that is largest for the run that has it."""
+    return {
+        "learning rate x 100": lambda run: max(run["lr"]),  # it stands in the log
+        "frozen batch-norm": lambda run: -abs(run["batch_norm"][-1] - run["batch_norm"][0]),  # its means stand still
+        "temperature is the batch size": lambda run: min(run["loss"]) - max(run["loss"]),  # cosines / τ: no room
+        "detached denominator": lambda run: -run["std"][-1],  # all are pulled together and none apart: collapse
+        "the same view twice": lambda run: -min(run["loss"]),  # identical positives: the question is easy
+        "images are not shuffled": loss_falls_alone,  # negatives of one class: it falls by everything but the class
+    }
 
 
 def clinic_curves(path: Path = CURVES) -> dict:
@@ -46,7 +48,7 @@ def clinic(path: Path = CURVES) -> dict[str, str]:
     """Which broken run is which, {letter: cause}: from the most certain symptom to the least, each among those left."""
     runs = {letter: curves for letter, curves in clinic_curves(path)["curves"].items() if letter != "healthy"}
     found = {}
-    for cause, symptom in SYMPTOMS.items():
+    for cause, symptom in symptoms().items():
         letter = max(runs.keys() - found.keys(), key=lambda letter: symptom(runs[letter]))
         found[letter] = cause
     return dict(sorted(found.items()))

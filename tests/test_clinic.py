@@ -87,7 +87,7 @@ def test_the_rules_follow_the_curves_and_not_the_letters(tmp_path, shift):
 @pytest.mark.parametrize("cause", clinic.CAUSES)
 def test_each_symptom_alone_points_at_one_run_and_clearly(cause):
     letters = {cause: letter for letter, cause in clinic.clinic().items()}
-    told = {letter: clinic.SYMPTOMS[cause](RECORD["curves"][letter]) for letter in LETTERS}
+    told = {letter: clinic.symptoms()[cause](RECORD["curves"][letter]) for letter in LETTERS}
     first, second = sorted(told, key=told.get, reverse=True)[:2]
     assert first == letters[cause]
     near, far = sorted((abs(told[first]), abs(told[second])))

@@ -188,7 +188,7 @@ def test_the_command_writes_every_seeds_numbers_the_intervals_the_verdict_and_a_
     monkeypatch.setattr(record, "RESULTS", tmp_path), monkeypatch.setattr(command, "RESULTS", tmp_path)
     assert command.main(["histogram", "--seeds", "0", "1"]) == 0
     result = json.loads((tmp_path / "findings/histogram.json").read_text(encoding="utf-8"))
-    assert result["seed"] == [0, 1] and result["verdict"] in ("reproduced", "unresolved")
+    assert result["seeds"] == [0, 1] and result["verdict"] in ("reproduced", "unresolved")
     assert all(len(numbers["identified"]) == 2 for numbers in result["rows"].values())
     assert {"command", "versions", "machine", "recipe", "contrasts"} <= result.keys()
     assert (tmp_path / "findings/histogram.png").stat().st_size > 5000
@@ -205,6 +205,30 @@ def test_without_a_name_the_figures_are_drawn_from_the_results_that_are_there(tm
     figure.unlink(), page.unlink()
     assert command.main([]) == 0
     assert figure.read_bytes() == drawn and page.read_text(encoding="utf-8") == written
+
+
+def test_the_verdicts_the_table_and_the_spreads_in_the_repository_follow_from_the_numbers_of_the_seeds():
+    for folder in ("findings", "findings/again"):
+        for name, each in command.results(folder).items():
+            follows = command.told(FINDINGS[each["finding"]["name"]], each["rows"], each["seeds"])
+            assert json.loads(json.dumps(follows)) == {key: each[key] for key in follows}, f"{name}: {AFRESH}"
+    page = record.RESULTS / "findings" / "README.md"
+    assert page.read_text(encoding="utf-8") == command.page(), AFRESH
+
+
+AFRESH = "run `python -m data.findings`"
+
+
+def test_the_spread_of_a_number_is_its_standard_deviation_over_seeds():
+    rows = {"a": {"knn": [0.5, 0.7, 0.6]}, "b": {"knn": [0.5, 0.5, 0.5]}}
+    summary = command.told(ONE, rows, [0, 1, 2])["summary"]
+    assert summary["a"]["knn"] == {"mean": 0.6, "spread": 0.1} and summary["b"]["knn"]["spread"] == 0
+
+
+def test_controls_are_what_needs_no_training(lab):
+    numbers = command.controls(lab)
+    assert list(numbers) == ["chance", "raw pixels", "random encoder"]
+    assert all(0 < value < 1 for value in numbers.values())
 
 
 @pytest.fixture

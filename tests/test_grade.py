@@ -258,7 +258,8 @@ def test_a_stub_with_a_comment_gives_way_to_the_answer_in_a_cell_of_its_own():
     ],
 )
 def test_what_jupyter_allows_beside_python_costs_an_answer_nothing(cell):
-    for sources in ([judge.plain_python(cell)], judge.pieces([judge.plain_python(cell)])):
+    plain = judge.plain_python(cell)
+    for sources in ([plain], [piece for _, piece in judge.pieces([(0, plain)])]):
         namespace = {}
         for source in sources:
             for code, shows in cells.all_statements(source, "<cell>"):
@@ -266,6 +267,39 @@ def test_what_jupyter_allows_beside_python_costs_an_answer_nothing(cell):
                     with contextlib.suppress(NameError):
                         exec(code, namespace)
         assert namespace["double"](4) == 8 or cell.startswith("%%time") and namespace["double"](4) == 4
+
+
+def test_a_helper_is_the_one_above_the_check_and_what_is_defined_only_below_is_known_too():
+    own = [
+        (3, "def helper(): return 1"),
+        (8, "def helper(): return 2"),
+        (8, "import math"),
+        (9, "LATE = 1"),
+        (9, "TABLE[1] = 2"),
+    ]
+    assert judge.known_at(5, own) == ["def helper(): return 1", "import math", "LATE = 1"]
+    assert judge.known_at(20, own) == [piece for _, piece in own]
+
+
+@pytest.mark.parametrize(
+    ("statement", "names"),
+    [
+        ("for n in range(9):\n    TABLE[n] = other(n)", {"n", "TABLE"}),
+        ("Settings.inner.copies = 2", {"Settings"}),
+        ("TABLE.update(a=1)", {"TABLE"}),
+        ("count += 1", {"count"}),
+        ("with torch.no_grad():\n    TABLE = make()", {"TABLE"}),
+        ("show(TABLE)", set()),
+        ("def fill():\n    TABLE[1] = 2", set()),
+    ],
+)
+def test_a_statement_is_known_by_what_it_changes(statement, names):
+    assert judge.changed(statement) == names
+
+
+def test_a_function_uses_names_from_outside_and_not_its_own():
+    source = "def answer(x, n=SIZE):\n    loss = [y for y in x]\n    return table[loss] + helper(n)"
+    assert judge.used(source) == {"SIZE", "table", "helper"}
 
 
 @pytest.mark.parametrize("name", ["NN_x (1).ipynb", "04_contrastive_loss-2.ipynb", "meins.ipynb"])
@@ -302,6 +336,28 @@ def test_no_students_name_is_the_folder_above(tmp_path):
     (tmp_path / "bo").mkdir()
     names = {place.name: student for student, place in grade.students(tmp_path).items()}
     assert names == {"...zip": "...zip", "..zip": "..zip", "ada.zip": "ada", "bo.zip": "bo.zip", "bo": "bo"}
+
+
+def test_zip_files_whose_names_differ_in_their_endings_alone_are_two_students(tmp_path):
+    for name in ("ada.zip", "ada.ZIP"):
+        (tmp_path / name).write_bytes(b"")
+    assert set(grade.students(tmp_path)) == {"ada.ZIP", "ada.zip"}
+
+
+def test_a_notebook_that_lies_in_nobodys_folder_is_told(tmp_path, capsys):
+    (tmp_path / "submitted/ada").mkdir(parents=True)
+    (tmp_path / "submitted/04_contrastive_loss.ipynb").write_text("{}")
+    grade.tell_strays(tmp_path / "submitted")
+    told = capsys.readouterr().err
+    assert "04_contrastive_loss.ipynb" in told and "submitted/STUDENT/" in told and "ada" not in told
+
+
+def test_a_cell_too_long_to_read_is_told(tmp_path):
+    submitted = answered("04_contrastive_loss", "chance_loss")
+    cell_of(submitted, "chance_loss").source += "\n#" + "x" * intake.SOURCE
+    nbformat.write(submitted, tmp_path / "04_contrastive_loss.ipynb")
+    notes = intake.take_in(tmp_path, {"04_contrastive_loss": released("04_contrastive_loss")}).notes
+    assert notes == ["04_contrastive_loss.ipynb: a cell of more than 100,000 letters was not read"]
 
 
 def test_feedback_does_not_replace_the_folder_above(tmp_path):

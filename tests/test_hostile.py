@@ -9,8 +9,8 @@ from grading.sandbox import start
 
 FAST = (
     "exit", "kill_the_parent", "write_outside", "look_into_processes", "patched_torch", "frames", "raw_depth", "lying_number",
-    "memorised", "tests_edited", "modules_shipped", "links", "half_letters", "name_bytes", "honest_own_cells", "honest_noise",
-    "honest_jupyter", "honest_second_try", "loot_locked_away", "reference_by_its_base",
+    "memorised", "tests_edited", "modules_shipped", "links", "half_letters", "name_bytes", "honest_own_cells", "honest_own_tables",
+    "honest_noise", "honest_jupyter", "honest_second_try", "loot_locked_away", "reference_by_its_base", "reference_of_another_module",
 )  # fmt: skip
 
 

@@ -21,10 +21,14 @@ def is_of_the_future(tree: ast.Module) -> bool:
     return any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in tree.body)
 
 
-def statements(source: str, where: str) -> list[CodeType]:
-    """The definitions, imports and assignments of a cell, compiled one by one; none where it is not Python."""
+def statements(source: str, where: str, shown: bool = False) -> list[CodeType]:
+    """The definitions, imports and assignments of a cell, compiled one by one; none where it is not Python.
+
+    Args:
+        shown: take the bare calls and loops too.
+    """
     try:
-        return [code for code, shows in all_statements(source, where) if not shows]
+        return [code for code, shows in all_statements(source, where) if shown or not shows]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
 

@@ -146,7 +146,7 @@ def serve(request: dict, descriptor: int, memory: Memory) -> None:
     peer = wire.Peer(socket.socket(fileno=descriptor), request["seconds"], catches=BaseException)
     if request["checks"]:
         read_checks(memory, request["checks"])
-    forbid(request["forbidden"], NotYet)
+    forbid(request["forbidden"], request["name"], NotYet)
     namespace = run_cells(request)
     found = namespace.get(request["name"])
 
@@ -186,27 +186,32 @@ def read_checks(memory: Memory, sources: dict) -> None:
     memory.sources.clear()
 
 
-def forbid(names: dict[str, str], NotYet) -> None:
-    """Put a refusal in the place of each reference answer, {name: module}, wherever helpers know it, and inside it."""
-    for name, module in names.items():
-        original = getattr(sys.modules[module], name, None)
-        if original is None:
+def forbid(names: dict[str, str], called: str, NotYet) -> None:
+    """Put a refusal in the place of each reference answer, {name: module}, wherever helpers know it, and inside it.
+
+    Args:
+        called: what the answer is called; whatever else has that name in helpers does the same job.
+    """
+    known = [module for key, module in sys.modules.items() if key.split(".")[0] == "helpers"]
+    originals = [(name, getattr(sys.modules[module], name, None)) for name, module in names.items()]
+    for name, original in [*originals, *[(called, getattr(module, called, None)) for module in known]]:
+        if not isinstance(original, types.FunctionType | type) or not original.__module__.startswith("helpers."):
             continue
 
-        def refuse(*_, name=name, module=module, error=NotYet, **__):
-            raise error(f"this calls the course's own answer, {module}.{name}; write your own.")
+        def refuse(*_, place=f"{original.__module__}.{name}", error=NotYet, **__):
+            raise error(f"this calls the course's own answer, {place}; write your own.")
 
         stand_in = type(name, (), {"__new__": refuse}) if isinstance(original, type) else refuse
         stand_in.__name__ = name
         if isinstance(original, type):  # whoever still finds it, finds nothing in it
             for key in [key for key, value in vars(original).items() if isinstance(value, types.FunctionType)]:
                 setattr(original, key, spoiled)
-        elif isinstance(original, types.FunctionType) and not original.__closure__:
+        elif not original.__closure__:
             original.__code__ = spoiled.__code__
-        for known in [module for key, module in sys.modules.items() if key.split(".")[0] == "helpers"]:
-            for key, value in list(vars(known).items()):
+        for module in known:
+            for key, value in list(vars(module).items()):
                 if value is original:
-                    setattr(known, key, stand_in)
+                    setattr(module, key, stand_in)
 
 
 def spoiled(*_, **__):
@@ -223,9 +228,9 @@ class TooLong(Exception):
 def run_cells(request: dict) -> dict:
     """A notebook's namespace after the setup, the student's own definitions and the answers that this one needs.
 
-    Statements run one by one and may fail. Of the setup and the student's own cells, bare calls and loops are left out:
-    they show things. In the cells of answers they get some seconds. An answer that did not come to be is kept in its
-    place as an exception.
+    Statements run one by one and may fail. Of the course's cells, bare calls and loops are left out: they show things.
+    The student's own get some seconds each, as they do in the cells of answers. An answer that did not come to be is
+    kept in its place as an exception.
     """
     from grader.cells import all_statements, statements
 
@@ -235,6 +240,8 @@ def run_cells(request: dict) -> dict:
     namespace["display"] = lambda *_, **__: None  # a notebook has it, and nobody looks here
     signal.signal(signal.SIGALRM, late)
     left = [text for place, source in enumerate(request["around"]) for text in statements(source, f"<cell {place}>")]
+    for place, source in enumerate(request["own"]):
+        left += statements(source, f"<own {place}>", shown=True)
     left = [text for text in left if isinstance(run(text, namespace), NameError)]  # it may need an answer
     for place, (name, source) in enumerate(request["answers"]):
         namespace.pop(name, None)
@@ -254,7 +261,7 @@ def late(*_):
     raise TooLong
 
 
-def run(text, namespace: dict, seconds: float = 3) -> BaseException | None:
+def run(text, namespace: dict, seconds: float = 10) -> BaseException | None:
     """Execute a statement, for some seconds at most unless 0; what it raised."""
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
