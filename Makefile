@@ -29,7 +29,7 @@ test: setup
 	@python -m pytest -q
 
 ## make test-matrix    run them on the oldest and the newest Python and torch, each freshly installed (10 GB free; TESTS=...)
-test-matrix: setup
+test-matrix: setup .venv-site/ready
 	@python -m tests.matrix $(TESTS)
 
 ## make notebooks  build notebooks/ from grading/source/
@@ -92,7 +92,7 @@ site: setup .venv-site/ready
 
 ## make class      JupyterHub for a class on this machine, with nbgrader's exchange; as root (PORT=8000, grading/docs/class.md)
 class: setup .venv-class/ready
-	@python -m grading.teaching.classroom serve --address 0.0.0.0:$(if $(filter 8888,$(PORT)),8000,$(PORT))
+	@python -m grading.teaching.classroom serve --address 0.0.0.0:$(if $(filter file,$(origin PORT)),8000,$(PORT))
 
 .venv-class/ready: grading/teaching/requirements.txt grading/teaching/hub.sh
 	@VENV="$(VENV)" PYTHON="$(PYTHON)" sh grading/teaching/hub.sh

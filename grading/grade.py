@@ -112,6 +112,9 @@ def grade(folder: Path, jobs: int, due: datetime | None) -> list[dict]:
         )
     work, secret = folder / ".work", secret_of(folder / ".work")
     (work / "graded").mkdir(exist_ok=True)
+    (folder / "feedback").mkdir(exist_ok=True)
+    for private in (work, folder / "feedback"):  # nobody else's, on a machine that students use too
+        private.chmod(0o700)
     version = course_version(secret, due)
     known = {student: record for student in hand_ins if (record := recorded(work, student))}
     fresh = [student for student, place in hand_ins.items()
@@ -390,6 +393,7 @@ def put_feedback(place: Path, root: Path, page: str) -> None:
 def write_csv(path: Path, rows: list[dict]) -> None:
     """The table of grades, one row a student, replaced in one step."""
     unfinished = path.with_suffix(".part")
+    unfinished.touch(mode=0o600)
     with open(unfinished, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, rows[0].keys())
         table.writeheader()

@@ -1,15 +1,21 @@
 """Run every instructor notebook as a learner would and write wall time and peak memory to data/results/timings.json.
 
+Beside them: what a process holds that has only imported torch, what a JupyterLab server holds, and what a learner's files
+take on the disk after the whole course.
+
 python -m grading.timings              as `make timings` does
 python -m grading.timings 05 06        only these; the others keep their numbers
 """
 
 import json
 import os
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import nbformat
@@ -17,6 +23,7 @@ import psutil
 
 from data.record import RESULTS, write_result
 from grading.build import NOTEBOOKS, client, sources, write_instructor_notebooks
+from helpers.data import DATA
 
 MIB = 2**20
 
@@ -54,6 +61,47 @@ def import_torch_mib() -> int:
     return round(int(psutil.subprocess.check_output([sys.executable, "-c", program])) / MIB)
 
 
+def server_mib() -> int:
+    """What a learner's JupyterLab server holds, kernels not counted, once it answers."""
+    port, token = free_port(), "measured"
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
+        command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen(command, **quiet) as server:
+            try:
+                for place in ("api/status", "lab"):
+                    opened(f"http://127.0.0.1:{port}/{place}?token={token}")
+                return round(psutil.Process(server.pid).memory_info().rss / MIB)
+            finally:
+                server.terminate()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def opened(address: str, patience: int = 120) -> bytes:
+    """The page at an address, asked for until it is there."""
+    for _ in range(patience):
+        try:
+            with urllib.request.urlopen(address, timeout=60) as page:
+                return page.read()
+        except OSError:
+            time.sleep(1)
+    raise TimeoutError(f"{address} did not answer")
+
+
+def disk_mib() -> int:
+    """What a learner's own files take: the course's copy, the pictures rendered once, the run of 05 with its checkpoint."""
+    places = [NOTEBOOKS, DATA.parent / "helpers", RESULTS, DATA / "encoder.safetensors", DATA.parent / "runs" / "05"]
+    files = [path for place in places for path in (place.rglob("*") if place.is_dir() else [place])]
+    files += (DATA / "cache").glob("shapes*")
+    return round(sum(path.stat().st_size for path in files if path.is_file()) / MIB)
+
+
 def main() -> None:
     numbers = sys.argv[1:]
     known = RESULTS / "timings.json"
@@ -64,7 +112,8 @@ def main() -> None:
             notebooks[path.stem] = measure(path)
             print(path.stem, notebooks[path.stem])
     order = [path.stem for path in sources([]) if path.stem in notebooks]
-    result = {"import_torch_mib": import_torch_mib(), "notebooks": {name: notebooks[name] for name in order}}
+    result = {"import_torch_mib": import_torch_mib(), "server_mib": server_mib(), "disk_mib": disk_mib()}
+    result |= {"notebooks": {name: notebooks[name] for name in order}}
     write_result("timings", "python -m grading.timings", 0, result)
 
 

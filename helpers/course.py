@@ -15,6 +15,7 @@ from types import FunctionType, ModuleType
 
 from helpers import checks
 from helpers.checks.core import NotYet, describe_error, snake_case
+from helpers.machine import cap_threads
 
 YOURS = Path(os.environ.get("COURSE_YOURS") or Path(__file__).parent.parent / "data" / "yours")
 PIECES = {  # name of each piece: module that holds the reference answer
@@ -37,6 +38,11 @@ def quick() -> bool:
     return asked_for or bool(os.environ.get("NBGRADER_EXECUTION"))
 
 
+def reading() -> bool:
+    """True while the reading edition is made (COURSE_READING=1): whoever reads it cannot run a cell."""
+    return bool(os.environ.get("COURSE_READING"))
+
+
 def data_name() -> str:
     """The data set of 05 and 06: COURSE_DATA (for instance cifar10 or folder:PATH), else the built-in "shapes"."""
     return os.environ.get("COURSE_DATA") or "shapes"
@@ -45,10 +51,12 @@ def data_name() -> str:
 class Parts:
     """The pieces of SimCLR by name, `my.nt_xent` for instance: yours once it passed its check, the reference until then.
 
-    While nbgrader grades, nothing is read from or written to data/yours/: each notebook stands alone.
+    While nbgrader grades, nothing is read from or written to data/yours/: each notebook stands alone. From here on torch
+    uses no more threads than a container grants.
     """
 
     def __init__(self):
+        cap_threads()
         self._stands_alone = os.environ.get("NBGRADER_EXECUTION") == "autograde"
         self._yours, self._reasons, self._looked_up = {}, {}, set()
         self._resting = set()  # yours, but the reference stands in

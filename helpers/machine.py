@@ -76,18 +76,33 @@ def has_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and any(probe() for probe in probes if probe is not None)
 
 
-def usable_cores(proc: Path = Path("/proc/self/cgroup"), tree: Path = Path("/sys/fs/cgroup")) -> int:
+GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # where Linux keeps a container's limits
+
+
+def usable_cores(own: Path = OWN_GROUPS, tree: Path = GROUPS) -> int:
     """Cores this process may really use: its CPU affinity, or less where its container has a quota (cgroup 1 or 2)."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    groups = [line.split(":", 2) for line in proc.read_text().splitlines()] if proc.is_file() else []
-    for _, controllers, place in groups:
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        top = tree / "cpu" if controllers else tree
-        inside = Path(place.lstrip("/"))
-        for group in (top, *(top / part for part in (inside, *inside.parents))):
-            cores = min(cores, quota(group))
+    for group in control_groups("cpu", own, tree):
+        cores = min(cores, quota(group))
     return max(1, math.ceil(cores))
+
+
+def usable_memory(free: int, own: Path = OWN_GROUPS, tree: Path = GROUPS) -> int:
+    """Bytes that this process may still take: what the machine has free, or less where its container has a limit."""
+    for group in control_groups("memory", own, tree):
+        free = min(free, room(group))
+    return max(0, int(free))
+
+
+def control_groups(what: str, own: Path, tree: Path) -> Iterator[Path]:
+    """The groups of processes that this one belongs to, as far as they may limit its "cpu" or "memory"."""
+    for line in own.read_text().splitlines() if own.is_file() else []:
+        _, controllers, place = line.split(":", 2)
+        if controllers and what not in controllers.split(","):
+            continue
+        top = tree / what if controllers else tree  # cgroup 1 has a tree for each, cgroup 2 one for all
+        inside = Path(place.lstrip("/"))
+        yield from (top, *(top / part for part in (inside, *inside.parents)))
 
 
 def quota(group: Path) -> float:
@@ -100,6 +115,16 @@ def quota(group: Path) -> float:
         return float(limit) / float(period) if float(limit) > 0 else math.inf  # -1 means none
     except (OSError, ValueError):  # no such file, or the word "max"
         return math.inf
+
+
+def room(group: Path) -> float:
+    """Bytes a control group may still take; infinity where it says nothing."""
+    for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+        try:
+            return float((group / limit).read_text()) - float((group / used).read_text())
+        except (OSError, ValueError):
+            continue
+    return math.inf
 
 
 def cap_threads() -> int:

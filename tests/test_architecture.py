@@ -56,7 +56,7 @@ MAY_IMPORT = {  # module: the helpers it may import
     "plots": {"plots"},
     "widgets": {"widgets", "plots", "losses", "augmentation", "policies", "data", "evaluation"},
     "checks": {"checks"},
-    "course": {"checks"},
+    "course": {"checks", "machine"},
 }
 
 

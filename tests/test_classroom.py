@@ -97,8 +97,8 @@ def accounts():
     try:
         for name, password in made.items():
             group = [] if "-out-" in name else ["-G", classroom.GROUP]
-            subprocess.run(["useradd", "-m", "-s", "/bin/sh", *group, name], check=True, capture_output=True)
-            Path(pwd.getpwnam(name).pw_dir).chmod(0o700)
+            private = ["-m", "-K", "HOME_MODE=0700"]  # as class.md says
+            subprocess.run(["useradd", *private, "-s", "/bin/sh", *group, name], check=True, capture_output=True)
             subprocess.run(["chpasswd"], input=f"{name}:{password}", text=True, check=True)
         yield made
     finally:
@@ -148,8 +148,10 @@ def write_answers(path: Path, how_many: int) -> None:
 
 @needs_accounts
 @pytest.mark.notebook
-def test_a_class_fetches_submits_is_graded_and_gets_its_feedback_back(hub, place, accounts, tmp_path):
+def test_a_class_fetches_submits_is_graded_and_gets_its_feedback_back(hub, place, accounts):
     ada, ben, stranger = (Student(hub, *account) for account in accounts.items())
+    graded_in = place / "grading"  # in a folder that everybody may look into
+    graded_in.mkdir(mode=0o755)
     classroom.release(place, ["03"])
 
     assert ada.log_in("wrong").status_code == 403 and stranger.log_in().status_code == 403
@@ -168,15 +170,15 @@ def test_a_class_fetches_submits_is_graded_and_gets_its_feedback_back(hub, place
     for student in (ada, ben):
         assert student.ask("assignments/submit", course_id=classroom.COURSE_ID, assignment_id=STEM)["success"]
 
-    assert classroom.collect(place, tmp_path) == [f"collected {ada.name} {STEM}", f"collected {ben.name} {STEM}"]
-    assert classroom.collect(place, tmp_path) == []  # nothing new
-    command = [sys.executable, "-m", "grading.grade", "--folder", tmp_path]
+    assert classroom.collect(place, graded_in) == [f"collected {ada.name} {STEM}", f"collected {ben.name} {STEM}"]
+    assert classroom.collect(place, graded_in) == []  # nothing new
+    command = [sys.executable, "-m", "grading.grade", "--folder", graded_in]
     graded = subprocess.run(command, cwd=classroom.ROOT, capture_output=True, text=True)
-    rows = [line.split(",") for line in (tmp_path / "grades.csv").read_text().splitlines()]
+    rows = [line.split(",") for line in (graded_in / "grades.csv").read_text().splitlines()]
     totals = {row[0]: float(row[rows[0].index("total")]) for row in rows[1:]}
     assert totals == {ada.name: 12.0, ben.name: 5.0}, graded.stdout + graded.stderr
 
-    assert [line.split(": ")[1] for line in classroom.return_feedback(place, tmp_path)] == ["returned"] * 2
+    assert [line.split(": ")[1] for line in classroom.return_feedback(place, graded_in)] == ["returned"] * 2
     for student, points in ((ada, "12 of 100"), (ben, "5 of 100")):
         answer = student.ask("assignments/fetch_feedback", course_id=classroom.COURSE_ID, assignment_id=STEM)
         assert answer["success"], answer
@@ -184,10 +186,12 @@ def test_a_class_fetches_submits_is_graded_and_gets_its_feedback_back(hub, place
         read = [path.read_text() for path in home.glob(f"two-views/{STEM}/feedback/*/{STEM}.html")]
         assert len(read) == 1 and points in read[0]
 
-    inside = [tmp_path, classroom.GRADING / "source", place / "exchange" / classroom.COURSE_ID / "feedback",
+    inside = [graded_in / "submitted", graded_in / "feedback", graded_in / ".work", graded_in / "grades.csv",
+              graded_in / "summary.html", classroom.GRADING / "source", classroom.ROOT / "tests", place / "exchange" / classroom.COURSE_ID / "feedback",
               place / "hub", Path(pwd.getpwnam(ada.name).pw_dir)]  # fmt: skip
-    for folder in inside:
-        assert as_student(ben.name, "ls", folder).returncode != 0, f"a student can look into {folder}"
+    assert as_student(ben.name, "ls", graded_in).returncode == 0
+    for hidden in inside:
+        assert as_student(ben.name, "cat" if hidden.suffix else "ls", hidden).returncode != 0, f"open to all: {hidden}"
 
 
 @needs_accounts
@@ -207,6 +211,54 @@ def test_a_hand_in_under_another_name_or_by_a_link_does_not_count(place, account
     assert any(line.startswith(f"refused {ada}+") and ben in line for line in said)
     assert not (tmp_path / "submitted" / ada).exists()
     assert not (tmp_path / "submitted" / ben / STEM / f"{STEM}.ipynb").exists()
+
+
+def handed_in(student: str, place: Path, when: str) -> Path:
+    """A hand-in in the exchange, made by the student."""
+    folder = place / "exchange" / classroom.COURSE_ID / "inbound" / f"{student}+{STEM}+{when}+x"
+    assert as_student(student, "mkdir", folder).returncode == 0
+    return folder
+
+
+@needs_accounts
+def test_one_hand_in_that_cannot_be_read_or_is_too_large_stops_nobody_elses(place, accounts, tmp_path, monkeypatch):
+    monkeypatch.setattr(classroom, "LARGEST", 2**20)
+    ada, ben, cleo = accounts
+    place = place / "third"
+    classroom.release(place, ["03"])
+    closed, huge, good = (handed_in(name, place, "2030-01-01 10:00:00 UTC") for name in (ada, ben, cleo))
+    as_student(ada, "touch", closed / "x.ipynb"), as_student(ada, "chmod", "0", closed / "x.ipynb")
+    as_student(ben, "truncate", "-s", "20G", huge / "x.ipynb")
+    as_student(cleo, "touch", good / "x.ipynb")
+    said = classroom.collect(place, tmp_path)
+    assert any(line.startswith(f"refused {ada}") and "not all of it can be read" in line for line in said)
+    assert any(line.startswith(f"refused {ben}") and "larger than 1 MB" in line for line in said)
+    assert f"collected {cleo} {STEM}" in said
+
+
+@needs_accounts
+def test_a_hand_in_is_as_old_as_the_kernel_says_and_not_as_its_owner_does_or_the_collecting(place, accounts, tmp_path):
+    ada, *_ = accounts
+    place = place / "fourth"
+    classroom.release(place, ["03"])
+    before = time.time()
+    folder = handed_in(ada, place, "2020-01-01 10:00:00 UTC")
+    as_student(ada, "touch", "-d", "2020-01-01", folder / f"{STEM}.ipynb")
+    as_student(ada, "touch", "-d", "2020-01-01", folder)
+    after = time.time()
+    time.sleep(1.5)
+    classroom.collect(place, tmp_path)
+    when = (tmp_path / "submitted" / ada / STEM / f"{STEM}.ipynb").stat().st_mtime
+    assert before - 0.1 <= when <= after + 0.1
+
+
+@needs_accounts
+def test_a_home_that_others_may_look_into_is_named(accounts):
+    ada, ben, _ = accounts
+    home = Path(pwd.getpwnam(ada).pw_dir)
+    home.chmod(0o755)
+    assert classroom.open_homes([ada, ben]) == [home]
+    home.chmod(0o700)
 
 
 def test_without_root_the_command_says_so_in_one_sentence(monkeypatch):

@@ -170,6 +170,18 @@ def test_without_a_guess_nothing_runs_and_the_choices_are_told(capsys, monkeypat
     assert all(choice in said for choice in FINDINGS["temperature"].choices)
 
 
+@pytest.mark.parametrize("name", FINDINGS)
+def test_the_reading_edition_shows_the_whole_run_and_trains_nothing(capsys, monkeypatch, name):
+    monkeypatch.setenv("COURSE_READING", "1")
+    monkeypatch.setattr(notebook, "small_lab", lambda seed: pytest.fail("it ran"))
+    shown = []
+    monkeypatch.setattr(plots, "show", lambda figure, alt: shown.append(alt))
+    findings.predict(name, None)
+    said = capsys.readouterr().out
+    assert FINDINGS[name].question in said and FINDINGS[name].source in said and "Set guess" not in said
+    assert bool(shown) == (notebook.results_of(name) is not None)
+
+
 def test_a_guess_runs_the_small_version_and_sets_it_beside_the_whole_and_the_paper(capsys, monkeypatch):
     monkeypatch.setenv("COURSE_QUICK", "1")
     findings.predict("histogram", "hardly")

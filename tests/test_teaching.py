@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 
 from data.record import RESULTS
 from grading.build import GRADING
-from grading.teaching import cost, lms, mistakes
+from grading.teaching import cost, lms, mistakes, site
 from helpers import checks
 
 EXERCISES = [name for exercises in checks.POINTS.values() for name in exercises]
@@ -61,14 +62,20 @@ def test_moodle_gets_one_header_row_and_a_user_name():
 
 def test_a_class_twice_as_large_needs_twice_the_core_hours():
     measured = {"machine": {"cores": 2}, "notebooks": {"a": {"seconds": 1800, "peak_mib": 1024}}}
-    one, two = (cost.needs(measured, students, 1, 0.5, 6) for students in (1, 2))
+    measured |= {"server_mib": 256, "disk_mib": 100}
+    graded = {"machine": {"cores": 4}, "seconds": 900, "submissions": 10}
+    one, two = (cost.needs(measured, graded, students, 1, 0.5, 6) for students in (1, 2))
     assert one["core-hours, the whole class"] == 1.0  # half an hour on two cores
     assert two["core-hours, the whole class"] == 2.0
-    assert one["GiB of memory for one student"] == cost.HEADROOM
+    assert one["GiB of memory for one student, one notebook open"] == 1.25
+    assert two["core-hours, grading each student's whole course once"] == 2 * 0.1  # 90 s on four cores each
 
 
 def test_without_prices_no_cost_is_named():
-    needed = cost.needs(json.loads((RESULTS / "timings.json").read_text()), 1000, 5, 0.2, 6)
+    measured, graded = (
+        json.loads((RESULTS / f"{name}.json").read_text()) for name in ("timings", "answer_bank_graded")
+    )
+    needed = cost.needs(measured, graded, 1000, 5, 0.2, 6)
     assert "cost" not in cost.table(needed, None, None)
     assert "cost of one student" in cost.table(needed, 0.1, 0.01)
 
@@ -80,3 +87,34 @@ def test_every_exercise_has_its_usual_mistakes_from_the_bank(exercise):
     assert lines[0] == f"## {exercise}"
     assert all(line.count(" | ") == 1 for line in lines if line.startswith("| "))
     assert sum(line.startswith("| ") for line in lines) >= 3
+
+
+def test_mistakes_are_taken_from_the_whole_list_and_one_of_each_diagnosis():
+    told = [f"{letter} is {number}" for letter in "abcdefghijklmnopqrstuvwxyz" for number in (1, 2)]
+    answers = [{"name": each, "told": each, "diagnosed": True} for each in told]
+    shown = mistakes.some(answers)
+    assert len(shown) == mistakes.SHOWN and shown[0]["name"] == "a is 1" and shown[-1]["name"] > "x"
+    assert [each["name"] for each in mistakes.some(answers[:4])] == ["a is 1", "b is 1"]
+
+
+@pytest.mark.parametrize("path", sorted((GRADING / "docs").glob("*.md")), ids=lambda path: path.stem)
+def test_the_output_of_commands_in_the_documents_is_what_they_print_now(path):
+    text = path.read_text(encoding="utf-8")
+    assert site.with_output(text) == text, "run `python -m grading.teaching.site --docs`"
+
+
+@pytest.mark.parametrize("stem", checks.POINTS)
+def test_points_in_headings_and_in_the_instructors_table_are_those_that_are_given(stem):
+    source = (GRADING / "source" / f"{stem}.py").read_text(encoding="utf-8")
+    headings = re.findall(r"^# #+ Exercise [\d.]+ · `(\w+)` \(.*, ([\d.]+) points?\)", source, flags=re.M)
+    given = {name.lower().replace("_", ""): points for name, points in checks.POINTS[stem].items()}
+    assert {name.lower().replace("_", ""): float(points) for name, points in headings} == given
+    [total] = re.findall(r"graded exercises, (\d+) points", source)
+    assert int(total) == sum(given.values())
+
+
+def test_the_weeks_of_the_instructors_table_add_up_to_the_points_of_their_notebooks():
+    text = (GRADING / "docs" / "teaching.md").read_text(encoding="utf-8")
+    for notebooks, points in re.findall(r"^\| \d \| ([\d, ]+) \| (\d+) \|", text, flags=re.M):
+        stems = [stem for stem in checks.POINTS if stem[:2] in notebooks.split(", ")]
+        assert sum(sum(checks.POINTS[stem].values()) for stem in stems) == int(points), notebooks

@@ -356,6 +356,27 @@ def test_cores_are_capped_by_the_quota_of_the_container(tmp_path, files, groups,
     assert machine.usable_cores(tmp_path / "cgroup", tmp_path / "tree") == (cores or everything)
 
 
+@pytest.mark.parametrize(
+    "files, groups, left",
+    [
+        ({"a/memory.max": "2147483648", "a/memory.current": "1073741824"}, "0::/a", 2**30),
+        ({"memory.max": "max", "memory.current": "5"}, "0::/", 2**40),
+        (
+            {"memory/b/memory.limit_in_bytes": "100", "memory/b/memory.usage_in_bytes": "30"},
+            "4:cpu:/a\n3:memory:/b",
+            70,
+        ),
+        ({}, "0::/", 2**40),
+    ],
+)
+def test_memory_is_what_the_container_has_left_or_the_machine(tmp_path, files, groups, left):
+    for name, text in files.items():
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).write_text(text + "\n")
+    (tmp_path / "cgroup").write_text(groups)
+    assert machine.usable_memory(2**40, tmp_path / "cgroup", tmp_path / "tree") == left
+
+
 # the command line
 
 

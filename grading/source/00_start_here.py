@@ -4,8 +4,8 @@
 # *Two Views: SimCLR from scratch. See what it does before you learn how.*
 #
 # You can write PyTorch. In six notebooks you write SimCLR, a way to train an image encoder **without labels**, piece by
-# piece; each piece is checked as you write it; then your pieces train an encoder on this machine, and you look at what it
-# learned. Nothing is graded here.
+# piece; each piece is checked as you write it; then your pieces train an encoder on this machine, and you look at what
+# it learned. Nothing is graded here.
 #
 # **start (you are here)** → two views → encoder → projection head → contrastive loss → training → evaluation
 
@@ -26,9 +26,9 @@ plots.course_map(here="start")
 # %% [markdown]
 # ## Look first
 #
-# The course draws its own pictures: ten kinds of object, each in a random colour, place, size and light, before a random
-# background, and with a grey disc somewhere over it. They are made on your machine in seconds, and they are all you need (CIFAR-10, STL-10 and folders of your
-# own work too).
+# The course draws its own pictures: ten kinds of object, each in a random colour, place, size and light, before a
+# random background, and with a grey disc somewhere over it. They are made on your machine in seconds, and they are all
+# you need (CIFAR-10, STL-10 and folders of your own work too).
 
 # %%
 train, test = data.load_images("shapes", "train"), data.load_images("shapes", "test")
@@ -75,11 +75,11 @@ show_neighbours("h of the trained encoder", bank_h, query_h)
 
 # %% [markdown]
 # Nobody told it what a star is. It only had to recognise *the same picture* after random crops and random colours, and
-# what survives those best is the shape. It is a small encoder: compare the two percentages. Why training does this, and
-# what makes it do better or worse, is the course.
+# what survives those best is the shape. Small as this encoder is, compare its percentage with that of the pixels. Why
+# training does this, and what makes it do better or worse, is the course.
 #
-# How this encoder came about, and its accuracy on all 4,000 test pictures, now with all 20,000 training pictures to vote,
-# beside what needs no training at all:
+# How this encoder came about, and its accuracy on all 4,000 test pictures, now with all 20,000 training pictures to
+# vote, beside what needs no training at all:
 
 # %%
 made = json.loads((data.DATA / "results/encoder.json").read_text(encoding="utf-8"))
@@ -109,9 +109,10 @@ for name, value in made["test_accuracy"].items():
 # | a non-linear head helps, and $h$ before it is better than $z$ behind it | by more than 10 points | section 4.2 |
 
 # %% [markdown]
-# These are their numbers, from many TPUs. On two cores and small pictures some effects are smaller, and some are not
-# there at all: in the table printed above, k-NN finds $z$ about as good as $h$. This course promises only what it
-# measured: every number is printed by a cell or stands in `data/results/` with the command that made it.
+# These are their numbers, from many TPUs. On two cores and small pictures some effects are smaller, some are not there
+# at all, and one goes the other way (03 asks about the head): in the table printed above, k-NN finds $z$ about as good
+# as $h$. This course promises only what it measured: every number is printed by a cell or stands in `data/results/`
+# with the command that made it.
 
 # %% [markdown]
 # ## The map
@@ -125,7 +126,8 @@ for name, value in made["test_accuracy"].items():
 # | 05 training | the step, the loop, its monitor; a clinic of broken runs | 18 | `helpers/training.py` |
 # | 06 evaluation | k-NN, linear probe, alignment and uniformity | 14 | `helpers/evaluation.py` |
 #
-# One idea, one notebook, one file. Each notebook runs alone, so you may start anywhere; 05 is where it all comes together.
+# One idea, one notebook, one file. Each notebook runs alone, so you may start anywhere; 05 is where it all comes
+# together.
 
 # %%
 timings = data.DATA / "results/timings.json"
@@ -170,8 +172,9 @@ checks.try_it(lambda: print({n: pair_count(n) for n in (1, 2, 256)}))
 # <details><summary>Hint 2</summary>Neither the view itself nor its partner is a negative.</details>
 # <details><summary>Hint 3</summary>2n views, minus itself, minus its partner.</details>
 #
-# The check says nothing when all is well. Otherwise it raises `NotYet`: what it saw, what it wanted, and, where it knows,
-# *which mistake that is*. **Change the answer above to `2 * n - 1`, run it, and run the check again**, to see one.
+# The check says nothing when all is well. Otherwise it raises `NotYet`: what it saw, what it wanted, and, where it
+# knows, *which mistake that is*. **Change the answer above to `2 * n - 1`, run it, and run the check again**, to see
+# one.
 
 
 # %%
@@ -190,13 +193,14 @@ except NotYet as problem:
     print(f"Not yet: {problem}")
 
 # %% [markdown]
-# In the six notebooks the check stands alone in its cell, without `try`: a wrong answer stops there with one line, and
-# *Run All* stops with it. Each exercise then ends with `my.keep(your_function)`:
+# In the six notebooks a check has a cell of its own, without `try`: a few facts as plain `assert`s, which
+# `checks.explained` turns into a diagnosis where they fail, then the check itself. A wrong answer stops there with one
+# line, and *Run All* stops with it. Each exercise then ends with `my.keep(your_function)`:
 #
-# - **passed**: it is *yours* from here on. It is also kept as a file in `data/yours/`, and the later notebooks use it: in 05
-#   you train with your own views, your own encoder and your own loss.
-# - **not passed**, or left out: *the reference* stands in, and a line says why. Nothing later breaks because of an earlier
-#   exercise, so you may skip one and come back.
+# - **passed**: it is *yours* from here on. It is also kept as a file in `data/yours/`, and the later notebooks use it:
+#   in 05 you train with your own views, your own encoder and your own loss.
+# - **not passed**, or left out: *the reference* stands in, and a line says why. Nothing later breaks because of an
+#   earlier exercise, so you may skip one and come back.
 #
 # `my.progress()` adds up the points of what is kept, exercise by exercise, of 100.
 #
@@ -209,9 +213,9 @@ my.table(("TwoViews", "build_encoder", "ProjectionHead", "nt_xent", "pretrain", 
 # ### The whole notebook at once: Validate
 #
 # The **Validate** button in the toolbar above (in a narrow window it moves into the toolbar's **…** menu) runs the
-# notebook from top to bottom in a fresh kernel and tells which graded cells fail. Training cells take seconds there instead of
-# minutes. When you hand a notebook in, the same cells are run again, and some more that you have not seen, with
-# other sizes and other random numbers.
+# notebook from top to bottom in a fresh kernel and tells which graded cells fail. Training cells take seconds there
+# instead of minutes. When you hand a notebook in, the same cells are run again, and some more that you have not seen,
+# with other sizes and other random numbers.
 
 # %% [markdown]
 # ### When you are stuck
@@ -220,7 +224,8 @@ my.table(("TwoViews", "build_encoder", "ProjectionHead", "nt_xent", "pretrain", 
 # 2. Unfold the next hint.
 # 3. Print shapes. Nearly every mistake shows in a shape, and every shape is written next to the exercise.
 # 4. Try the smallest case by hand: two images, two dimensions.
-# 5. Read the reference (`helpers/`, the table above). It is short and written to be read. Then close it and write your own.
+# 5. Read the reference (`helpers/`, the table above). It is short and written to be read. Then close it and write your
+#    own.
 # 6. Go on. `my` has the reference for you.
 #
 # A kernel that behaves oddly: *Kernel → Restart*, then run from the top. All notebooks put up with it.
@@ -230,17 +235,17 @@ my.table(("TwoViews", "build_encoder", "ProjectionHead", "nt_xent", "pretrain", 
 
 # %%
 threads = machine.cap_threads()
-memory = psutil.virtual_memory()
+left = machine.usable_memory(psutil.virtual_memory().available) / 2**30  # GiB
 print(f"Python {platform.python_version()}, torch {torch.__version__}, {platform.system()} {platform.machine()}")
 print(f"{machine.usable_cores()} core(s) usable, torch uses {threads} thread(s)")
 print("GPU:", torch.cuda.get_device_name() if torch.cuda.is_available() else "none, and none is needed")
-print(f"memory: {memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f} GiB")
+print(f"memory: {left:.1f} GiB free")
 print(f"pictures: {len(train):,} to train on, {len(test):,} to test")
 print("bfloat16 in hardware:", "yes" if machine.has_bfloat16(machine.best_device()) else "no, so training takes longer")
 kept = "in data/yours/" if os.access(data.DATA, os.W_OK) else "until the kernel stops, for data/ is not writable"
 print("your answers are kept", kept)
-if memory.available < 2 * 2**30:
-    print("Less than 2 GiB are free: close other notebooks (Kernel → Shut Down All) before notebook 05.")
+if left < 1.5:
+    print("Less than 1.5 GiB are free: shut down other notebooks (Kernel → Shut Down All Kernels) before you open one.")
 
 # %% [markdown]
 # ## Words

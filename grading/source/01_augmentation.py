@@ -65,8 +65,8 @@ print(*(f"{n} {name}" for n, name in enumerate(names, start=1)), sep="\n")
 
 # %% [markdown]
 # Crop, flip, cutout and turn change *what is where*; jitter, grey, noise, blur and edges change *how it looks*. The
-# authors tried all pairs of them (figure 5), and one pair stands out: **crop and colour**. Neither is much good alone.
-# The second half of this notebook measures one reason.
+# authors tried pairs of them (figure 5; jitter and grey count as one, colour), and one stands out: **crop and colour**.
+# Neither is much good alone. The second half of this notebook measures one reason.
 #
 # A crop does more than it seems to. Two crops of one image may overlap, or lie side by side, or one inside the other
 # (figure 3): *recognise the whole from a part*, and *recognise a part from its neighbour*, both come from one line of
@@ -86,8 +86,8 @@ print(*(f"{n} {name}" for n, name in enumerate(names, start=1)), sep="\n")
 # color_distortion(strength)   returns a callable: (3, H, W) float in [0, 1] → the same, distorted anew at every call
 # ```
 #
-# torchvision has every part of it (`v2.ColorJitter`, `v2.RandomApply`, `v2.RandomGrayscale`, `v2.Compose`), and any other
-# way is as good. How you draw random numbers is up to you: the check looks at many draws, never at one.
+# torchvision has every part of it (`v2.ColorJitter`, `v2.RandomApply`, `v2.RandomGrayscale`, `v2.Compose`), and any
+# other way is as good. How you draw random numbers is up to you: the check looks at many draws, never at one.
 
 # %% exercise="color_distortion"
 def color_distortion(strength):
@@ -164,8 +164,9 @@ my.keep(color_distortion)
 #    anywhere in the image, resized to `size` × `size`;
 # 2. **flip** left to right with probability 0.5;
 # 3. **colour distortion**, yours, with the strength given;
-# 4. **blur**, only if `blur` is true: with probability 0.5, a Gaussian with σ between 0.1 and 2 pixels, in a kernel about
-#    a tenth of the side wide (an odd number of pixels). For small images the paper leaves it out (appendix B.9).
+# 4. **blur**, only if `blur` is true: with probability 0.5, a Gaussian with σ between 0.1 and 2 pixels, in a kernel
+#    about a tenth of the side wide (an odd number of pixels, at least 3). For small images the paper leaves it out
+#    (appendix B.9).
 #
 # ```
 # simclr_transform(size, strength=0.5, blur=False)   returns a callable: (3, H, W) float in [0, 1] → (3, size, size)
@@ -345,8 +346,8 @@ my.keep(TwoViews)
 
 # %% [markdown]
 # **Two different pipelines.** Nothing says that both views must come from the same recipe. In figure 5 the authors
-# transform only one of the two, on purpose; BYOL, a later method, blurs one view more often than the other. With your parts
-# that takes two lines: one `TwoViews` for each side, and the first view of the one, the second of the other.
+# transform only one of the two, on purpose; BYOL, a later method, blurs one view more often than the other. With your
+# parts that takes two lines: one `TwoViews` for each side, and the first view of the one, the second of the other.
 
 # %%
 left, right = my.TwoViews(my.simclr_transform(32, strength=1.0)), my.TwoViews(v2.RandomResizedCrop(32))
@@ -467,9 +468,10 @@ print(f"two views of an image, one by one: {1e3 * one_by_one:.2f} ms    in a bat
 print(f"The batch is {one_by_one / at_once:.0f} times as fast.")
 
 # %% [markdown]
-# One mistake is easy to make here. Hand a whole batch to a torchvision transform, and it draws *one* box and *one* set of
-# colours for all images: fast, and wrong, because then every view of the batch shares what should tell them apart. The
-# batched code draws a row of numbers for each image. Notebook 05 can train with either: your `TwoViews`, or the batch.
+# One mistake is easy to make here. Hand a whole batch to a torchvision transform, and it draws *one* box and *one* set
+# of colours for all images: fast, and wrong, because then every view of the batch shares what should tell them apart.
+# The batched code draws a row of numbers for each image. Notebook 05 can train with either: your `TwoViews`, or the
+# batch.
 #
 # ## The shortcut
 #
@@ -481,7 +483,7 @@ print(f"The batch is {one_by_one / at_once:.0f} times as fast.")
 # A colour histogram knows nothing about shapes: it only counts how many pixels have which value. Compare two views by
 # their histograms alone:
 #
-# - for each of the three channels, sort the pixels into 32 equal bins over [0, 1] (1.0 belongs into the last bin), and
+# - for each of the three channels, sort the pixels into 32 equal bins over [0, 1] (1.0 belongs to the last bin), and
 #   divide by their number: $p_a[c, k]$ is the share of $x_a$'s pixels whose channel $c$ falls into bin $k$;
 # - the overlap of two histograms is $\sum_k \min(p_a[c, k],\, p_b[c, k])$; the similarity is its mean over channels.
 #
@@ -521,8 +523,8 @@ checks.try_it(print_similarities)
 # </details>
 # <details><summary>Hint 2: a pointer</summary>
 #
-# `torch.histc(values, bins=..., min=..., max=...)` counts, and puts the largest value into the last bin. Without `min` and
-# `max` its bins would span what values occur, and mean something else in every view.
+# `torch.histc(values, bins=..., min=..., max=...)` counts, and puts the largest value into the last bin. Without `min`
+# and `max` its bins would span what values occur, and mean something else in every view.
 # </details>
 # <details><summary>Hint 3: nearly the answer</summary>
 #
@@ -578,9 +580,9 @@ for name, pair in pairs.items():
 # %% [markdown]
 # ### A model that sees no shapes
 #
-# Make a "model" of it. For each view $x_a$ of a batch it takes, among all $x_b$, the one whose histogram is most similar,
-# and says: *this is the partner*. The share of right answers is its **contrastive accuracy**. It has no parameters, it has
-# learned nothing, and it could not tell a fish from a house.
+# Make a "model" of it. For each view $x_a$ of a batch it takes, among all $x_b$, the one whose histogram is most
+# similar, and says: *this is the partner*. The share of right answers is its **contrastive accuracy**. It has no
+# parameters, it has learned nothing, and it could not tell a fish from a house.
 #
 # **Predict.** With 128 images, guessing is right once in 128 times. How often is the histogram right, when views are
 # crops only? And with colour distortion of strength 0.5?
@@ -637,11 +639,11 @@ for strength, row in zip(strengths, accuracies):
 # The rest is jitter. Compare strength 0.5 and 1: how many of the answers are still right?
 #
 # A shortcut that is closed leaves others open. Noise, the texture of a background, or a watermark survive colour
-# distortion just as colours survive cropping. When a contrastive loss falls and the k-NN monitor (notebook 05's measure of
-# the representation) does not rise, look for something that two views share and that is not the content.
+# distortion just as colours survive cropping. When a contrastive loss falls and the k-NN monitor (notebook 05's measure
+# of the representation) does not rise, look for something that two views share and that is not the content.
 #
-# **Predict.** With `grey=1.0` and strength 0, all views are grey and nothing is jittered. Is the shortcut gone? What does
-# the histogram of a grey view still tell?
+# **Predict.** With `grey=1.0` and strength 0, all views are grey and nothing is jittered. Is the shortcut gone? What
+# does the histogram of a grey view still tell?
 
 # %%
 grey_only = torch.tensor([contrastive_accuracy(0.0, seed, grey=1.0) for seed in range(5)])
@@ -651,8 +653,8 @@ print(f"all views grey, no jitter: {grey_only.mean():.0%} right")
 # ## Turn the knobs
 #
 # The recipe with sliders: the views follow at once, and beside them the picture with the two boxes that $x_a$ and $x_b$
-# were cut from, and their colour histograms. Tab and the arrow keys work as well as the mouse. Keep the seed and move one
-# slider, and you see the same draws under another recipe; *Draw again* takes the next seed.
+# were cut from, and their colour histograms. Tab and the arrow keys work as well as the mouse. Keep the seed and move
+# one slider, and you see the same draws under another recipe; *Draw again* takes the next seed.
 #
 # The list has the built-in pictures and two photographs, CIFAR-10 too once it is on your disk
 # (`python -m helpers.data cifar10`), and you can bring a picture of your own: it stays on this machine.
@@ -696,8 +698,8 @@ for name in policies.NAMES:
 #
 # Which operations make a task worth solving?
 # Run the cell to read the question and the choices; write one of them into `guess` and run it again. It then
-# trains small encoders on the built-in pictures, one seed, for a minute or two on two cores, and sets what came out
-# beside a larger run with several seeds and beside the paper. Nothing here gives points.
+# measures on the built-in pictures, mostly by training small encoders, one seed, for a minute or two on two cores, and
+# sets what came out beside a larger run with several seeds and beside the paper. Nothing here gives points.
 
 # %%
 from helpers.findings import predict
@@ -722,12 +724,12 @@ predict("strength", guess)
 # %% [markdown]
 # ## What you can now say
 #
-# - A **view** is a random crop, resized, perhaps flipped, with its colours distorted, perhaps blurred; a **positive pair**
-#   is two independent draws from one image.
+# - A **view** is a random crop, resized, perhaps flipped, with its colours distorted, perhaps blurred; a **positive
+#   pair** is two independent draws from one image.
 # - The views decide what is learned: whatever two views always share, the encoder may use, and whatever the recipe
 #   changes, it learns to ignore.
-# - Two crops of an image have similar colour histograms, and a histogram needs no shapes. Colour distortion closes that shortcut, and
-#   I measured by how much.
+# - Two crops of an image have similar colour histograms, and a histogram needs no shapes. Colour distortion closes that
+#   shortcut, and I measured by how much.
 # - Parameters are drawn for each image on its own, in a batch too.
 
 # %%

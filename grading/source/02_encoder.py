@@ -31,7 +31,8 @@ plots.course_map(here="encoder")
 # A ResNet has three parts. The **stem** (`conv1` to `maxpool`) makes a feature map from the image. Four **stages**
 # (`layer1` to `layer4`) follow, made of residual blocks: two or three convolutions, whose output is added to their
 # input. Each stage but the first halves the sides of the map and doubles the channels. At the end (`avgpool`), every
-# channel is averaged over all places, which leaves one vector, and a linear layer `fc` turns that into 1000 class scores.
+# channel is averaged over all places, which leaves one vector, and a linear layer `fc` turns that into 1000 class
+# scores.
 #
 # The cell below sends one photo-sized image through ResNet-18, layer by layer. On torch's *meta* device tensors have
 # shapes and no values, so this costs nothing.
@@ -162,7 +163,7 @@ idle_weights(net, pictures.images[:64])
 # More than half of the network could be cut off without changing any output: nearly all of it sits in the last
 # stage. In each 3×3 kernel there eight of nine weights lie on padding, in its first convolution (on a 2 × 2 map) five.
 #
-# The mend is in the paper's appendix B.9, where SimCLR meets CIFAR-10: a 3×3 convolution with stride 1 in place of
+# The remedy is in the paper's appendix B.9, where SimCLR meets CIFAR-10: a 3×3 convolution with stride 1 in place of
 # the 7×7 with stride 2, and no max-pool.
 #
 # ## Exercise 2.2 · `small_image_stem` (about 4 lines, 4 points)
@@ -268,11 +269,11 @@ for arch in ("resnet8", "resnet8x2", "resnet18", "resnet50", "resnet200"):
 # you save; multiply-adds measure your patience.
 #
 # That is also why the course has a network of its own. **ResNet-8** has three stages with one block each, 32, 64 and
-# 128 channels wide, and $h$ has 128 numbers. Two CPU cores can pretrain it while you wait. Photographs have more to tell:
-# for them there is **ResNet-8 (2×)**, whose three stages are twice as wide and have half as many places a side, at about
-# the same price. It comes in two kinds: the average over the last map at the end, or the averages over its four quarters
-# side by side (`resnet8x2-quarters`), so that $h$, 1024 numbers, still knows left from right and top from bottom. Whoever
-# has a GPU takes ResNet-18 or ResNet-50 by changing one word.
+# 128 channels wide, and $h$ has 128 numbers. Two CPU cores can pretrain it while you wait. Photographs have more to
+# tell: for them there is **ResNet-8 (2×)**, whose three stages are twice as wide and have half as many places a side,
+# at about the same price. It comes in two kinds: the average over the last map at the end, or the averages over its
+# four quarters side by side (`resnet8x2-quarters`), so that $h$, 1024 numbers, still knows left from right and top from
+# bottom. Whoever has a GPU takes ResNet-18 or ResNet-50 by changing one word.
 #
 # One thing the stem is not: a law. ResNet-8 has no fourth stage, so behind the ImageNet stem its last map is 2 × 2 and
 # none of its weights is idle. It is then many times cheaper, and on pictures as plain as ours it may well do. Which
@@ -427,7 +428,7 @@ for name, net in kinds.items():
 # %% [markdown]
 # With batch-norm in train mode, $h$ tells something of the other images in the batch. For a classifier that is a little
 # noise. For a contrastive loss it is a **leak**: the question is which view belongs to which, and whatever the two
-# views of an image share beside the image is a hint at the answer. In one batch on one machine all views share the same
+# views of an image share besides the image is a hint at the answer. In one batch on one machine all views share the same
 # statistics, so they give nothing away. On several GPUs, each normalising its own share of the batch, the two views of
 # an image share theirs, and most of their negatives have others: the encoder can learn to tell the GPUs apart instead
 # of the images. The paper (section 2.2) therefore takes the statistics over all devices, and so does
@@ -439,8 +440,8 @@ for name, net in kinds.items():
 #
 # Is the small stem worth its arithmetic?
 # Run the cell to read the question and the choices; write one of them into `guess` and run it again. It then
-# trains small encoders on the built-in pictures, one seed, for a minute or two on two cores, and sets what came out
-# beside a larger run with several seeds and beside the paper. Nothing here gives points.
+# measures on the built-in pictures, mostly by training small encoders, one seed, for a minute or two on two cores, and
+# sets what came out beside a larger run with several seeds and beside the paper. Nothing here gives points.
 
 # %%
 from helpers.findings import predict

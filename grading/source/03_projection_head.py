@@ -41,22 +41,7 @@ plots.course_map(here="projection_head")
 # one place. One thing must not be missing, the ReLU in the middle: without it, $W_2 W_1$ is a single matrix, however
 # many layers you write. A batch-norm in front of it, as in the authors' code, is fine; nothing else stands between.
 #
-# <details><summary>Hint 1</summary>
-#
-# Which three layers of `torch.nn` do you need, and in which order? What are the sizes of the two linear ones?
-#
-# </details>
-# <details><summary>Hint 2</summary>
-#
-# `nn.Sequential` calls layers one after the other. Make it in `__init__`, as an attribute of `self`, so that its
-# weights are found.
-#
-# </details>
-# <details><summary>Hint 3</summary>
-#
-# `self.layers = nn.Sequential(nn.Linear(in_dim, hidden_dim), ...)`, and `forward` returns `self.layers(h)`.
-#
-# </details>
+
 
 # %% exercise="projection_head"
 class ProjectionHead(nn.Module):
@@ -90,6 +75,24 @@ def walk():
 
 checks.try_it(walk)
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# Which three layers of `torch.nn` do you need, and in which order? What are the sizes of the two linear ones?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `nn.Sequential` calls layers one after the other. Make it in `__init__`, as an attribute of `self`, so that its
+# weights are found.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `self.layers = nn.Sequential(nn.Linear(in_dim, hidden_dim), ...)`, and `forward` returns `self.layers(h)`.
+#
+# </details>
+
 # %% check="projection_head" points=4
 with checks.explained(ProjectionHead):
     z = ProjectionHead(12, 24, 5)(torch.ones(3, 12))
@@ -121,22 +124,7 @@ my.keep(ProjectionHead)
 #
 # The encoder is the expensive part: run it once.
 #
-# <details><summary>Hint 1</summary>
-#
-# Which of the two outputs is made from the other?
-#
-# </details>
-# <details><summary>Hint 2</summary>
-#
-# Put the encoder's output into a variable, give that variable to the head, and return both.
-#
-# </details>
-# <details><summary>Hint 3</summary>
-#
-# In `__init__`: `self.encoder = encoder`, and the same for the head. In `forward`: `h = self.encoder(x)`, and the
-# rest is one line.
-#
-# </details>
+
 
 # %% exercise="simclr"
 class SimCLR(nn.Module):
@@ -169,6 +157,24 @@ def look_at_model():
 
 
 checks.try_it(look_at_model)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# Which of the two outputs is made from the other?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Put the encoder's output into a variable, give that variable to the head, and return both.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# In `__init__`: `self.encoder = encoder`, and the same for the head. In `forward`: `h = self.encoder(x)`, and the
+# rest is one line.
+#
+# </details>
 
 # %% check="simclr" points=2
 with checks.explained(SimCLR):
@@ -275,9 +281,9 @@ plots.show(figure, alt=f"Mean R² of content and style: {means}.")
 
 # %% [markdown]
 # Without a head the style is gone from $h$: it had to vanish somewhere, and $f$ was all there was. With a head it is
-# gone from $z$ just the same, while most of it is still there in $h$. **The head is where the forgetting
-# happens**, so that the encoder need not forget. A later task may want just that: the colour of a bird is style to
-# SimCLR, and half of the answer to a bird-watcher.
+# gone from $z$ just the same, while most of it is still there in $h$. **In this toy world the head is where the
+# forgetting happens**, so that the encoder need not forget. A later task may want just that: the colour of a bird is
+# style to SimCLR, and half of the answer to a bird-watcher.
 #
 # Notebook 06 asks the same of real pictures, whose factors are known.
 #
@@ -327,14 +333,14 @@ careless = nn.Sequential(copy.deepcopy(f).requires_grad_(False), nn.Linear(featu
 before, h_before = first_running_mean(careless), careless[0].eval()(x)
 careless.train()
 for _ in range(10):
-    careless(dark)  # the runs of ten training steps; no weight of the encoder can move
+    careless(dark)  # the forward passes of ten training steps; no weight of the encoder can move
 h_after = careless[0].eval()(x)
 print(f"largest change of a running mean: {(first_running_mean(careless) - before).abs().max():.3f}")
 print(f"cosine of h before and after:     {F.cosine_similarity(h_before, h_after).mean():.3f}")
 
 # %% [markdown]
 # The frozen encoder is another encoder now, and a checkpoint saved at this point would keep the damage. Keeping it in
-# eval mode is the mend. But whoever trains the classifier will call `classifier.train()`, and that wakes every part
+# eval mode is the remedy. But whoever trains the classifier will call `classifier.train()`, and that wakes every part
 # inside.
 #
 # ## Exercise 3.3 · `linear_classifier` (about 15 lines, 4 points)
@@ -352,25 +358,7 @@ print(f"cosine of h before and after:     {F.cosine_similarity(h_before, h_after
 # has one column for each entry of $h$. Take a copy of the encoder (`copy.deepcopy`); without the copy you would freeze
 # the model's own.
 #
-# <details><summary>Hint 1</summary>
-#
-# `classifier.train()` calls `train()` of every part inside. Which method of your module could you override? Or: at
-# which moment is it enough for the encoder to be in eval mode?
-#
-# </details>
-# <details><summary>Hint 2</summary>
-#
-# Override `train(self, mode=True)`: call `super().train(mode)`, put the encoder back with `self.encoder.eval()`, and
-# `return self`, as the original does. New modules begin in train mode, so do it once in `__init__`, too.
-#
-# </details>
-# <details><summary>Hint 3</summary>
-#
-# In `__init__`: `self.encoder = copy.deepcopy(model.encoder).requires_grad_(False).eval()` and
-# `self.linear = nn.Linear(next(model.head.parameters()).shape[1], num_classes)`. In `forward`: the linear layer of the
-# encoder of `x`.
-#
-# </details>
+
 
 # %% exercise="linear_classifier"
 def linear_classifier(model, num_classes):
@@ -409,20 +397,41 @@ def compare_with_careless():
 
 checks.try_it(compare_with_careless)
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# `classifier.train()` calls `train()` of every part inside. Which method of your module could you override? Or: at
+# which moment is it enough for the encoder to be in eval mode?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Override `train(self, mode=True)`: call `super().train(mode)`, put the encoder back with `self.encoder.eval()`, and
+# `return self`, as the original does. New modules begin in train mode, so do it once in `__init__`, too.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# In `__init__`: `self.encoder = copy.deepcopy(model.encoder).requires_grad_(False).eval()` and
+# `self.linear = nn.Linear(next(model.head.parameters()).shape[1], num_classes)`. In `forward`: the linear layer of the
+# encoder of `x`.
+#
+# </details>
+
 # %% check="linear_classifier" points=3
-f, feature_dim = my.build_encoder("resnet8", True)
+fresh, width = my.build_encoder("resnet8", True)
 with checks.explained(linear_classifier):
-    classifier = linear_classifier(my.SimCLR(f, my.reference("ProjectionHead")(feature_dim, 24)), 7)
-    means = first_running_mean(f)
+    classifier = linear_classifier(my.SimCLR(fresh, my.reference("ProjectionHead")(width, 24)), 7)
+    means = first_running_mean(fresh)
     classifier.train()
     logits = classifier(torch.rand(4, 3, 16, 16))
     assert logits.shape == (4, 7), "Four images and seven classes give logits of shape (4, 7)."
-    assert torch.equal(first_running_mean(f), means), "A run in train mode moved the encoder's batch-norm statistics."
+    assert torch.equal(first_running_mean(fresh), means), "A run in train mode moved the encoder's batch-norm statistics."
 checks.check_linear_classifier(linear_classifier)
 
 # %% hidden="linear_classifier" points=1
-f, feature_dim = my.build_encoder("resnet8", False)
-classifier = linear_classifier(my.SimCLR(f, my.reference("ProjectionHead")(feature_dim, 24)), 3)
+fresh, width = my.build_encoder("resnet8", False)
+classifier = linear_classifier(my.SimCLR(fresh, my.reference("ProjectionHead")(width, 24)), 3)
 x = torch.rand(5, 3, 32, 32)
 classifier.eval()
 asleep = classifier(x)
@@ -473,8 +482,8 @@ for name, head in heads.items():
 #
 # Three questions about $g$ that the paper and a later one asked.
 # Run the cell to read the question and the choices; write one of them into `guess` and run it again. It then
-# trains small encoders on the built-in pictures, one seed, for a minute or two on two cores, and sets what came out
-# beside a larger run with several seeds and beside the paper. Nothing here gives points.
+# measures on the built-in pictures, mostly by training small encoders, one seed, for a minute or two on two cores, and
+# sets what came out beside a larger run with several seeds and beside the paper. Nothing here gives points.
 
 # %%
 from helpers.findings import predict
@@ -483,7 +492,7 @@ guess = None
 predict("head", guess)
 
 # %% [markdown]
-# What is thrown away with $z$, and what stays in $h$:
+# What can a linear map still read from $h$, and what from $z$?
 
 # %%
 guess = None
@@ -500,8 +509,9 @@ predict("spectrum", guess)
 # ## What you can now say
 #
 # - $g$ is linear, ReLU, linear; $z$ goes to the loss, un-normalised and of both signs.
-# - Whatever differs between views has to vanish from $z$. With a head it can vanish in $g$; without one it vanishes
-#   from $h$, and is lost for every later task.
+# - The loss asks $z$ to drop what differs between views. In the toy world a head takes that on itself and $h$ keeps it;
+#   without one $h$ loses it. On our pictures that is only partly so: $z$ keeps much of the position, and over four
+#   seeds $h$ was better *without* a head by k-NN, against the paper.
 # - After training $g$ is replaced by a linear layer on $h$, whose encoder is frozen: the weights by `requires_grad`,
 #   the batch-norm statistics by eval mode. They are two different things.
 #

@@ -5,7 +5,7 @@
 #
 # The encoder $f$ and the projection head $g$ turn every view into an embedding $z$. The loss is what tells them
 # whether the embeddings are any good, and nobody gives it a label. This notebook is that loss: one equation, from a
-# loop that you can check by hand to four lines that train a network.
+# loop that you can check by hand to five lines that train a network.
 #
 # Six graded exercises, 28 points. About 75 minutes; every cell runs in seconds on a laptop.
 #
@@ -81,7 +81,7 @@ plots.show(plots.image_grid(views, titles=names), alt=alt)
 # ```
 # z_a, z_b     (N, D) embeddings, row i of each from image i
 # temperature  > 0
-# returns      () a torch tensor: the mean of ℓ over the 2N anchors
+# returns      () a torch tensor of z's dtype: the mean of ℓ over the 2N anchors
 # ```
 #
 # A loss is there to be differentiated: build it from torch operations on `z_a` and `z_b` only. `.item()`, `float()`,
@@ -164,7 +164,7 @@ my.keep(nt_xent_loop)
 #
 # ```
 # z        (M, D) embeddings of any length; for a batch of N pairs M = 2N
-# returns  (M, M) entry (i, k) is the cosine of the angle between rows i and k
+# returns  (M, M) of z's dtype: entry (i, k) is the cosine of the angle between rows i and k
 # ```
 #
 # A row may be all zeros. It has no direction, and dividing by its length gives 0/0; your matrix must stay finite.
@@ -214,7 +214,7 @@ checks.try_it(draw_similarities)
 # %% [markdown]
 # The diagonal is 1: every row lies at angle 0 to itself. The positives stand on two lines, each $N$ away from the
 # diagonal, and the matrix is its own mirror image, as $\cos(z_i, z_k) = \cos(z_k, z_i)$. The loss wants those two
-# lines red and the rest not. (The small encoder has had little training, and it shows.)
+# lines red and the rest not. (Which of the four pairs is this encoder least sure of?)
 #
 # <details><summary>Hint 1</summary>If all rows had length 1, which product of matrices would hold every cosine?</details>
 # <details><summary>Hint 2</summary><code>F.normalize(z, dim=1)</code> divides each row by its length, and by a tiny
@@ -324,10 +324,10 @@ right = (answers == my.positive_index(64)).double().mean().item()
 print(f"the course's small encoder: {right:.1%} of 128 questions right; blind guesses: {1 / 127:.1%}")
 
 # %% [markdown]
-# This share is called the contrastive accuracy. It is easy to read, but it moves in jumps and has no slope to follow,
-# so it cannot be trained on. Equation 1 can.
+# This share is called the contrastive accuracy (in 01 the histogram chose among $N$). It is easy to read, but it moves
+# in jumps and has no slope to follow, so it cannot be trained on. Equation 1 can.
 #
-# ## The loss in four lines
+# ## The loss in five lines
 #
 # Equation 1 is a softmax followed by minus a logarithm: the cross-entropy of a classifier with $2N - 1$ classes. So
 # the row of an anchor, divided by $\tau$, holds **logits**, the positive is the **target**, and one anchor after the
@@ -350,7 +350,7 @@ for temperature in (0.5, 0.05, 0.01):
 
 # %% [markdown]
 # `inf / inf` is NaN, and one NaN in a loss turns every weight of the network into NaN at the next step. Where the
-# exponentials fit, both ways agree; where they do not, only one is left. The mend costs nothing: with $m = \max_k
+# exponentials fit, both ways agree; where they do not, only one is left. The remedy costs nothing: with $m = \max_k
 # u_k$,
 #
 # $$\log \sum_k e^{u_k} = m + \log \sum_k e^{u_k - m},$$
@@ -648,9 +648,9 @@ for temperature, rate in ((5.0, 0.5), (5.0, 20.0), (0.02, 0.5), (0.02, 0.02)):
 #
 # ### The loss bench
 #
-# All of this at once, to take into your hands: three images, two views each, as points on the circle. Drag a point, or go
-# to it with Tab and turn it with the arrow keys, and everything follows: the cosines, what the chosen anchor believes
-# (its softmax), the loss, and the arrows along which gradient descent would push.
+# All of this at once, to take into your hands: three images, two views each, as points on the circle. Drag a point, or
+# go to it with Tab and turn it with the arrow keys, and everything follows: the cosines, what the chosen anchor
+# believes (its softmax), the loss, and the arrows along which gradient descent would push.
 #
 # 1. Lay $b_0$ on $a_0$. How small does that anchor's loss get at $\tau = 0.5$, and why not 0?
 # 2. Bring a negative close to $a_0$, and turn $\tau$ from 5 down to 0.05. Whose bar grows?
@@ -703,7 +703,8 @@ plots.show(plots.role_pictures({"NT-Xent": roles, "SupCon, classes 0 1 0 2": sup
 # ```
 #
 # One trap: on the diagonal the logit is $-\infty$, and so is its log-probability. Multiplied by a mask's 0 it gives
-# NaN, not 0.
+# NaN, not 0. All that 4.4 demands holds here too: finite at $\tau = 0.01$, z's dtype and device, nothing of size
+# $2N \times 2N \times D$, inputs left alone, every $N$ from 1.
 
 
 # %% exercise="sup_con"
@@ -794,16 +795,16 @@ for name, (loss, setting) in relatives.items():
 
 # %% [markdown]
 # NT-Xent's gradient dies away where the positives are easy: a batch of easy pairs teaches little, and a small batch has
-# few negatives to make them hard. The decoupled loss does not know that rest. The triplets stop for another reason: most
-# negatives in 32 dimensions are at about a right angle, which is farther away than the margin asks.
+# few negatives to make them hard. The decoupled loss never comes to rest like that. The triplets stop for another
+# reason: most negatives in 32 dimensions are at about a right angle, which is farther away than the margin asks.
 
 # %% [markdown]
 # ## Predict, then measure
 #
-# A loss that is easier to lower is not a better loss, and there are losses beside it.
+# Is a loss that is easier to lower a better one? And what else might take its place?
 # Run the cell to read the question and the choices; write one of them into `guess` and run it again. It then
-# trains small encoders on the built-in pictures, one seed, for a minute or two on two cores, and sets what came out
-# beside a larger run with several seeds and beside the paper. Nothing here gives points.
+# measures on the built-in pictures, mostly by training small encoders, one seed, for a minute or two on two cores, and
+# sets what came out beside a larger run with several seeds and beside the paper. Nothing here gives points.
 
 # %%
 from helpers.findings import predict

@@ -41,10 +41,12 @@ print(f"\nThis machine: {machine.best_device()}, {machine.cap_threads()} threads
 #
 # The optimizer multiplies every step by one number, the **learning rate**. Two moments in a run ask for a small one:
 #
-# - **The beginning.** The weights are random, the gradients large and of no common mind. A few dozen steps of *warm-up*,
-#   in which the rate grows along a straight line, keep them from throwing the network somewhere it can't return from.
+# - **The beginning.** The weights are random, the gradients large, and every batch's points another way. A few dozen
+#   steps of *warm-up*, in which the rate grows along a straight line, keep them from throwing the network somewhere it
+#   can't return from.
 # - **The end.** The gradient of a batch is noisy. With a large rate the weights jitter around a good place without
-#   settling in it. The *cosine* takes the rate to zero along half a wave: slowly at first, fast in the middle, slowly at last.
+#   settling in it. The *cosine* takes the rate to zero along half a wave: slowly at first, fast in the middle, slowly
+#   at last.
 
 # %% [markdown]
 # ### Exercise 5.1 · `warmup_cosine` (about 4 lines, 3 points)
@@ -154,7 +156,8 @@ def train_step(model, optimizer, x_a, x_b, temperature):
     ### END SOLUTION
 
 # %% [markdown]
-# Your step, twenty times on the *same* sixteen pairs of views. **Predict**: where does the loss start, and where does it go?
+# Your step, twenty times on the *same* sixteen pairs of views. **Predict**: where does the loss start, and where does
+# it go?
 
 # %%
 pictures = data.load_images("shapes", "train")
@@ -174,16 +177,16 @@ checks.try_it(show_steps)
 
 # %% [markdown]
 # <details><summary>What to expect</summary>It starts near the chance line, $\log(2N-1)$, and falls fast: sixteen pairs are
-# soon known by heart. That is a good first test of any training step: <em>can it learn one batch by heart?</em></details>
+# soon known by heart. That is a good first test of any training step: <em>can it learn one batch by
+# heart?</em></details>
 #
 # <details><summary>Hint 1</summary>In which mode must the model be? Which of the model's two outputs does the loss
 # look at?</details>
 # <details><summary>Hint 2</summary><code>torch.cat([x_a, x_b])</code> is (2N, 3, H, W), and <code>z.chunk(2)</code>
 # takes its embeddings apart again. Clear the gradients somewhere before <code>backward()</code>.</details>
 # <details><summary>Hint 3</summary><code>model.train()</code>; <code>h, z = model(torch.cat([x_a, x_b]))</code>;
-# <code>z_a, z_b = z.chunk(2)</code>; <code>loss = my.nt_xent(z_a, z_b, temperature)</code>;
-# <code>optimizer.zero_grad()</code>; <code>loss.backward()</code>; <code>optimizer.step()</code>;
-# <code>return loss.item()</code>.</details>
+# <code>z_a, z_b = z.chunk(2)</code>; the loss, <code>my.nt_xent</code>; <code>zero_grad</code>, <code>backward</code>,
+# <code>step</code>, each of its own object; and return the loss as a plain number.</details>
 
 # %% check="train_step" points=4
 model = training.build_model(training.Recipe(hidden_dim=8))
@@ -210,8 +213,9 @@ my.keep(train_step)
 # %% [markdown]
 # ## A loss is not enough: the k-NN monitor
 #
-# The loss says how well views find each other. We want something else: that $h$ knows what is *in* a picture. The two can
-# part ways. If colour alone tells the views of one image from those of another, the loss falls and $h$ learns colour.
+# The loss says how well views find each other. We want something else: that $h$ knows what is *in* a picture. The two
+# can part ways. If colour alone tells the views of one image from those of another, the loss falls and $h$ learns
+# colour.
 #
 # So after every epoch we ask $h$ directly. Take some training images whose class we know, and for each of some *other*
 # training images look up the classes of its 20 nearest neighbours. No training, a second or two, and the labels only
@@ -258,16 +262,18 @@ for name, value in asdict(training.Recipe()).items():
 # ```
 
 # %% [markdown]
-# - **Every epoch**: all images once, in a *new* order, `torch.randperm` with a generator seeded by `recipe.seed`; the last
-#   batch is dropped when it is smaller than the others, since the number of negatives belongs to the loss.
+# - **Every epoch**: all images once, in a *new* order, `torch.randperm` with **one** generator, seeded by
+#   `recipe.seed`, which `two_views` gets too; the last batch is dropped when it is smaller than the others, since the
+#   number of negatives belongs to the loss.
 # - **Every step**: set the rate, `my.warmup_cosine(step, total_steps, warmup_steps, recipe.base_lr)`, in each of
 #   `optimizer.param_groups`; then `my.train_step`. `warmup_steps = round(recipe.warmup_fraction * total_steps)`.
 # - **The optimizer** is `training.optimizer_for(model, recipe)`: here `torch.optim.AdamW` with `recipe.base_lr` and
 #   `recipe.weight_decay`; other pictures may ask for another.
-# - **Resuming.** A run that was stopped and is called again must end with the very weights of a run nobody disturbed. So
-#   ask of everything that changes: is it in the file? `checkpoints.save_checkpoint(path, state)` writes a dictionary,
-#   whole or not at all, and `checkpoints.load_checkpoint(path)` reads it. Name the weights `"model"`, the history
-#   `"history"` and the recipe `"recipe"` (as `asdict(recipe)`): by these names the cells below and notebook 06 find them.
+# - **Resuming.** A run that was stopped and is called again must end with the very weights of a run nobody disturbed.
+#   So ask of everything that changes: is it in the file? `checkpoints.save_checkpoint(path, state)` writes a
+#   dictionary, whole or not at all, and `checkpoints.load_checkpoint(path)` reads it. Name the weights `"model"`, the
+#   history `"history"` and the recipe `"recipe"` (as `asdict(recipe)`): by these names the cells below and notebook 06
+#   find them.
 
 # %% exercise="pretrain"
 def pretrain(model, images, two_views, recipe, monitor=None, checkpoint=None, on_step=None):
@@ -326,8 +332,8 @@ checks.try_it(show_loop)
 # <details><summary>Hint 1</summary>Write it without checkpoints first: two nested loops. How do you know the number of
 # the step? (The history knows.) Then list everything that is different after an epoch from before it.</details>
 # <details><summary>Hint 2</summary>Four things change: the weights, what the optimizer remembers of them
-# (<code>optimizer.state_dict()</code>), the generator (<code>get_state()</code>, <code>set_state()</code>) and the history.
-# How many epochs are done is <code>len(history["epochs"])</code>, and the step is
+# (<code>optimizer.state_dict()</code>), the generator (<code>get_state()</code>, <code>set_state()</code>) and the
+# history. How many epochs are done is <code>len(history["epochs"])</code>, and the step is
 # <code>len(history["loss"])</code>.</details>
 # <details><summary>Hint 3</summary>Before the loop: <code>if checkpoint and checkpoint.exists():</code> load the four.
 # <code>for epoch in range(len(history["epochs"]), recipe.epochs):</code>
@@ -362,9 +368,9 @@ my.keep(pretrain)
 # %% [markdown]
 # ## The real thing
 #
-# Now with all images. First the model, from your parts. One choice in it is made for two CPU cores and three minutes: on
-# the built-in pictures the encoder gets the *large-image* stem, although the images are small. Notebook 02 says what that
-# stem throws away; here is what it saves:
+# Now with all images. First the model, from your parts. One choice in it is made for two CPU cores and three minutes:
+# on the built-in pictures the encoder gets the *large-image* stem, although the images are small. Notebook 02 says what
+# that stem throws away; here is what it saves:
 
 # %%
 for small_images in (True, False):
@@ -373,8 +379,8 @@ for small_images in (True, False):
 
 # %% [markdown]
 # The cheap one sees every image many more times in the same three minutes. With a GPU, or an hour, try
-# `small_images=True` in the call of `recipe_for` below. (For photographs, where fine texture counts, the recipe takes
-# the stem for small images by itself, and the encoder twice as wide.)
+# `small_images=True` in the call of `recipe_for` below, and `START_AFRESH = True` further down. (For photographs, where
+# fine texture counts, the recipe takes the stem for small images by itself, and the encoder twice as wide.)
 
 # %%
 pictures = data.load_images(course.data_name(), "pretrain")
@@ -402,13 +408,13 @@ except ValueError as problem:
     my.table(("ProjectionHead",))
 
 # %% [markdown]
-# Then the views: crop, flip, your colour distortion. One number differs from 01. The paper's crops may be as small as 8 %
-# of a photo; our objects are small in their pictures, and such a crop often misses them, so the recipe starts at
-# `recipe.area[0]`.
+# Then the views: crop, flip, your colour distortion. Two numbers differ from 01. The colours' strength is 1, not 0.5.
+# And the paper's crops may be as small as 8 % of a photo; our objects are small in their pictures, and such a crop
+# often misses them, so the recipe starts at `recipe.area[0]`.
 #
 # `TwoViews` makes views one image at a time, which is how most code does it; the course's `batch_views` makes the same
-# kind of views for a whole batch, each image with its own crop and colours. The cell below measures both. If 01 is yours,
-# your own views are used; if you would rather have the speed, and with it more epochs, set `OWN_VIEWS = False`.
+# kind of views for a whole batch, each image with its own crop and colours. The cell below measures both. If 01 is
+# yours, your own views are used; if you would rather have the speed, and with it more epochs, set `OWN_VIEWS = False`.
 
 # %%
 OWN_VIEWS = True
@@ -457,13 +463,13 @@ print(f"{len(pictures):,} images, {epochs} epochs of {len(pictures) // recipe.ba
 # **Predict** before you press run: where does the loss start? How far can it fall? Will the k-NN monitor rise at once?
 #
 # Then run it. The first curve is the loss, with its chance line $\log(2N-1)$: the loss of a network that can't tell one
-# image from another. The second is the k-NN monitor. The third is a path, one dot an epoch: how far apart the two views of
-# an image are (alignment), against how evenly all $z$ spread (uniformity, lower is more even; 06 measures both).
+# image from another. The second is the k-NN monitor. The third is a path, one dot an epoch: how far apart the two views
+# of an image are (alignment), against how evenly all $z$ spread (uniformity, lower is more even; 06 measures both).
 #
-# **If you must stop**: press *Stop training* below the curves. While a cell runs the kernel hears no button, so this one
-# asks the Jupyter server to interrupt it, as *Kernel → Interrupt Kernel* (the square) does. Whole epochs are kept. Then run
-# the same cell again, today or tomorrow: it goes on after the last whole epoch, and ends with the same weights as if
-# nobody had stopped it. If you restarted the kernel, run the cells above it first.
+# **If you must stop**: press *Stop training* below the curves. While a cell runs the kernel hears no button, so this
+# one asks the Jupyter server to interrupt it, as *Kernel → Interrupt Kernel* (the square) does. Whole epochs are kept.
+# Then run the same cell again, today or tomorrow: it goes on after the last whole epoch, and ends with the same weights
+# as if nobody had stopped it. If you restarted the kernel, run the cells above it first.
 
 # %%
 run, N = folder / "run.pt", recipe.batch_size
@@ -491,8 +497,8 @@ plots.show(figure, alt=alt + (f", untrained {untrained:.1%}, last {last:.1%}." i
 # **Read it.**
 #
 # - *The start.* A fresh network gives all views nearly the same embedding, so the loss begins near the chance line (a
-#   small $\tau$ magnifies small differences, and the start lies higher). A loss that starts far from it at $\tau = 0.2$ is
-#   already a symptom.
+#   small $\tau$ magnifies what differences there are, so the start may lie a little off it). A loss that starts far
+#   from it at $\tau = 0.2$ is already a symptom.
 # - *The fall.* It can't reach zero: a view that lost the object in its crop has no chance. The value depends on $N$ and
 #   $\tau$, so compare losses only between runs that share both.
 # - *The monitor.* It need not follow the loss; in the clinic below a run's loss falls while its k-NN stands still.
@@ -506,8 +512,8 @@ plots.show(figure, alt=alt + (f", untrained {untrained:.1%}, last {last:.1%}." i
 
 # %% [markdown]
 # **Fewer classes.** Training never saw a label, so nobody has to decide beforehand which classes there are.
-# `load_images(..., classes=...)` keeps some of them, by name. **Predict**: the encoder stays as it is, and only images of
-# four classes ask and are asked. How much of the k-NN accuracy that you gain is a gift, because guessing got easier?
+# `load_images(..., classes=...)` keeps some of them, by name. **Predict**: the encoder stays as it is, and only images
+# of four classes ask and are asked. How much of the k-NN accuracy that you gain is a gift, because guessing got easier?
 
 # %%
 few = tuple(labelled.classes[:4])
@@ -520,9 +526,9 @@ else:
     print("These images have no labels, or fewer than five classes already.")
 
 # %% [markdown]
-# **The same run in TensorBoard**, for who prefers it: the curves, and $h$ of 500 pictures in its *Projector* tab, each with its
-# thumbnail and label, at the moments of training that were kept. Set `TENSORBOARD = True`, run the cell, and give the
-# printed line to a terminal in the course's folder; it needs no internet.
+# **The same run in TensorBoard**, for those who prefer it: the curves, and $h$ of 500 pictures in its *Projector* tab,
+# each with its thumbnail and label, at the moments of training that were kept. Set `TENSORBOARD = True`, run the cell,
+# and give the printed line to a terminal in the course's folder; it needs no internet.
 
 # %%
 TENSORBOARD = False
@@ -542,8 +548,8 @@ if TENSORBOARD:
 #     python -m helpers.training --data shapes --epochs 10 --out runs/first
 #     python -m helpers.evaluation runs/first/checkpoint.pt
 #
-# The folder is the experiment's name. Its `result.json` holds every setting, the seed, the versions, each step's loss, and
-# the command: given again with another `--out`, it makes the same weights on the same machine.
+# The folder is the experiment's name. Its `result.json` holds every setting, the seed, the versions, each step's loss,
+# and the command: given again with another `--out`, it makes the same weights on the same machine.
 #
 # **Larger photographs.** STL-10 has 100,000 pictures without labels, 96 × 96, and 13,000 with. Fetch it once (2.6 GB:
 # `python -m helpers.data stl10`), then `COURSE_DATA=stl10 make lab` runs this notebook on it, best with a GPU. In code,
@@ -626,9 +632,9 @@ checks.try_it(show_answer)
 # <details><summary>Hint 2</summary>Without a gradient from the negatives, what is the easiest way to bring all positives
 # together? What does the spread of z do then? And where must the loss be when all z are equal?</details>
 # <details><summary>Hint 3</summary>If both views are one picture, the positives agree from the start and the question is
-# easy: look for the lowest loss, and whether <em>honest</em> views agree (alignment). If a batch holds one class only, all
-# negatives are of that class too: the loss can fall by everything <em>but</em> the class. Which run looks nearly healthy in
-# every panel except k-NN?</details>
+# easy: look for the lowest loss, and whether <em>honest</em> views agree (alignment). If a batch holds one class only,
+# all negatives are of that class too: the loss can fall by everything <em>but</em> the class. Which run looks nearly
+# healthy in every panel except k-NN?</details>
 
 # %% check="clinic" points=3
 with checks.explained(clinic):
@@ -647,8 +653,8 @@ my.keep(clinic)
 my.progress()
 
 # %% [markdown]
-# How would a program do it? `training.clinic` is the reference answer: the same reasoning, written as rules. Read it after
-# your own attempt.
+# How would a program do it? `training.clinic` is the reference answer: the same reasoning, written as rules. Read it
+# after your own attempt.
 
 # %% [markdown]
 # ## Three optimizers
@@ -674,8 +680,8 @@ print(f"Mean of the last ten: {last}")
 
 # %% [markdown]
 # So few steps, with one seed, decide nothing about LARS. It is there for batches of thousands, whose rate has to be
-# large, for an epoch then has few steps. One large rate for all layers drives those apart whose gradients are long
-# beside their weights; measuring each layer's step by its own length prevents that. A batch of 128 has no such
+# large, for an epoch then has few steps. One large rate for all layers makes those diverge whose gradients are long
+# compared with their weights; measuring each layer's step by its own length prevents that. A batch of 128 has no such
 # trouble to cure, and the paper's runs have thousands of times as many steps. Nor is the lowest loss the best $h$: for
 # that there is the k-NN monitor. [helpers/optimizers.py](../helpers/optimizers.py) has LARS and Muon, to read.
 
@@ -693,17 +699,17 @@ pairs = list(itertools.combinations(z.chunk(4), 2))
 print(f"{len(pairs)} pairs, mean loss {sum(my.nt_xent(a, b, 0.2) for a, b in pairs) / len(pairs):.3f}")
 
 # %% [markdown]
-# The recipe for photographs takes four views (`recipe.views`), from the command line and in `make choices`, which measures
-# what they are worth for equal arithmetic: [choices_cifar10.json](../data/results/choices_cifar10.json), "two views". Your
-# `pretrain` takes pairs, so above the recipe was asked for `views=2`.
+# The recipe for photographs takes four views (`recipe.views`), from the command line and in `make choices`, which
+# measures what they are worth for equal arithmetic: [choices_cifar10.json](../data/results/choices_cifar10.json), "two
+# views". Your `pretrain` takes pairs, so above the recipe was asked for `views=2`.
 
 # %% [markdown]
 # ## Predict, then measure
 #
 # What happens to training when one of its parts is missing, or when the views share too much?
 # Run the cell to read the question and the choices; write one of them into `guess` and run it again. It then
-# trains small encoders on the built-in pictures, one seed, for a minute or two on two cores, and sets what came out
-# beside a larger run with several seeds and beside the paper. Nothing here gives points.
+# measures on the built-in pictures, mostly by training small encoders, one seed, for a minute or two on two cores, and
+# sets what came out beside a larger run with several seeds and beside the paper. Nothing here gives points.
 
 # %%
 from helpers.findings import predict
@@ -719,7 +725,7 @@ guess = None
 predict("two_forces", guess)
 
 # %% [markdown]
-# A shortcut on purpose: a code in the corner that both views share.
+# A shortcut on purpose: a code along the upper edge that both views share.
 
 # %%
 guess = None

@@ -7,7 +7,7 @@
 # it what we care about. Here you write the simple means (nearest neighbours, a linear layer, two geometric numbers),
 # put controls beside them, and find out what $h$ and $z$ each still hold.
 #
-# Five graded exercises, 14 points. About an hour; on two cores the longest cell takes about a minute.
+# Five graded exercises, 14 points. About an hour; on two cores no cell takes more than about a minute.
 #
 # image → two views → encoder → projection head → contrastive loss → training → **evaluation (you are here)**
 
@@ -75,12 +75,13 @@ print(f"bank {len(bank):,} images, validation {len(validation):,}, classes: {', 
 #
 # - batch-norm in **train mode** makes $h$ depend on which images happen to share the batch, and changes the encoder;
 # - **gradients** are recorded, and memory grows with every batch;
-# - the **order** is lost (a shuffling loader), or the **last, smaller batch** is dropped: labels and rows no longer match;
+# - the **order** is lost (a shuffling loader), or the **last, smaller batch** is dropped: labels and rows no longer
+#   match;
 # - the encoder stays in eval mode **afterwards**, and the training that goes on is a different one.
 
 # %% [markdown]
 # ```
-# encoder      x (N, 3, H, W) float in [0, 1]  →  h (N, D)
+# encoder      x (N, 3, H, W) float in [0, 1], on the encoder's own device  →  h (N, D)
 # images       (M, 3, H, W) uint8, 0 to 255
 # batch_size   images that go through the encoder at once
 # returns      (M, D) float32 on the CPU, row i from image i
@@ -288,18 +289,18 @@ for name, value in ({"chance": chance} | knn).items():
 
 # %% [markdown]
 # The ± is the standard error of a fraction, $\sqrt{p (1 - p) / n}$, from the number of validation images alone. Two
-# accuracies closer than about three times that cannot be told apart. It leaves out the other source of luck, the seed of the
-# training run: for that one must train several times.
+# accuracies closer than about three times that cannot be told apart. It leaves out the other source of luck, the seed
+# of the training run: for that one must train several times.
 #
-# What is worth reading from the table is differences: what training added over the random encoder, what $h$ has over $z$.
-# The paper, with a linear probe, found $h$ better than $z$ by more than 10 points (Chen et al. 2020, section 4.2).
+# What is worth reading from the table is differences: what training added over the random encoder, what $h$ has over
+# $z$. The paper, with a linear probe, found $h$ better than $z$ by more than 10 points (Chen et al. 2020, section 4.2).
 # Compare the difference between $h$ and $z$ here with the error; the probe comes next.
 
 # %% [markdown]
 # ### What the numbers look like
 #
-# The same five queries, by pixels first, by $h$ second, with the true class above each neighbour. Look at the mistakes of
-# the pixels: what do query and neighbour share? Then at what still varies within a row of $h$.
+# The same five queries, by pixels first, by $h$ second, with the true class above each neighbour. Look at the mistakes
+# of the pixels: what do query and neighbour share? Then at what still varies within a row of $h$.
 
 # %%
 asked_rows = torch.stack([(validation.labels == label).nonzero()[0, 0] for label in validation.labels.unique()[:5]])
@@ -428,10 +429,10 @@ plots.show(
 )
 
 # %% [markdown]
-# Are $h$ and $z$ different here? With the encoder that comes with the course all four numbers are near 99 %, closer than
-# three times their error: these ten classes are too easy to tell the two apart, and the paper's 10 points cannot be seen.
-# With your own encoder look again. k-NN uses all dimensions alike, a linear layer can weigh them, so name the measure with
-# the number. What $h$ has over $z$ shows below, in the factors.
+# Are $h$ and $z$ different here? With the encoder that comes with the course all four numbers are near 99 %, closer
+# than three times their error: these ten classes are too easy to tell the two apart, and the paper's 10 points cannot
+# be seen. With your own encoder look again. k-NN uses all dimensions alike, a linear layer can weigh them, so name the
+# measure with the number. What $h$ has over $z$ shows below, in the factors.
 
 # %% [markdown]
 # ### What the loss leaves open
@@ -457,9 +458,9 @@ for name, (rows, asked_h) in H.items():
 # %% [markdown]
 # The pixels change most. Pixels that are near vary together; whitening takes away what they share and leaves edges, and
 # our ten classes are drawn with sharp ones. So a control can be weaker than it has to be. Where $h$ is near 100 % there
-# is nothing to gain. On photographs, after minutes of training, there is, with no training at all: `make choices` and
-# `make bench-learn` measure every encoder both ways. `evaluation.whitened(encoder, images)` puts the map behind an encoder
-# as one more linear layer.
+# is nothing to gain. On photographs, after minutes of training, whitening does gain, and needs no training: `make
+# choices` and `make bench-learn` measure every encoder both ways. `evaluation.whitened(encoder, images)` puts the map
+# behind an encoder as one more linear layer.
 #
 # An accuracy by nearest neighbours thus says something about $h$ and something about the cosine. Compare encoders, and
 # their controls, under one and the same rule, and say which.
@@ -471,8 +472,8 @@ for name, (rows, asked_h) in H.items():
 #
 # - **alignment**: positives should lie together. The mean squared distance $\lVert z_a - z_b \rVert^2$ over the pairs;
 #   0 is perfect, 2 is two random directions.
-# - **uniformity**: all points together should spread out evenly. $\log$ of the mean of
-#   $\exp(-2 \lVert z_i - z_j \rVert^2)$ over all pairs $i \ne j$; 0 when all lie in one place, and the lower the more even.
+# - **uniformity**: all points together should spread out evenly. $\log$ of the mean of $\exp(-2 \lVert z_i - z_j
+#   \rVert^2)$ over all pairs $i \ne j$; 0 when all lie in one place, and the lower the more even.
 #
 # Each is easy alone. An encoder that maps every image to one point has perfect alignment. Only both together are worth
 # something, and neither needs a label.
@@ -611,14 +612,15 @@ plots.show(plots.alignment_uniformity_plane(points), alt=f"Points in the plane o
 # ## What z threw away
 #
 # NT-Xent wants the two views of an image to have the same $z$. Views differ in crop, flip and colour, so $z$ does best
-# to forget all that: position, size, hue. $h$ is one non-linear step earlier, so it may forget less. The paper showed this
-# by guessing which transformation had been applied: from $h$, 67.6 % for rotation; from $g(h)$, 25.6 %, where chance is
-# 25 % (table 3).
+# to forget all that: position, size, hue. $h$ is one non-linear step earlier, so it may forget less. The paper showed
+# this by guessing which transformation had been applied: from $h$, 67.6 % for rotation; from $g(h)$, 25.6 %, where
+# chance is 25 % (table 3).
 #
-# Our pictures were drawn, so we know what each was drawn from. A linear map from $h$ or $z$ to a factor is fitted on the
-# bank and measured on validation. R² is the share of a factor's variance that the map reads: 1 all, 0 none. A 0 means *not
-# readable by a linear map*, not *not there*. (facing: mirrored or not; occluder: where the grey disc is.) Hues are angles,
-# so they go in as points on a circle. **Predict**: which factors does $h$ hold and $z$ not? Which does even the random encoder hold?
+# Our pictures were drawn, so we know what each was drawn from. A linear map from $h$ or $z$ to a factor is fitted on
+# the bank and measured on validation. R² is the share of a factor's variance that the map reads: 1 all, 0 none. A 0
+# means *not readable by a linear map*, not *not there*. (facing: mirrored or not; occluder: where the grey disc is.)
+# Hues are angles, so they go in as points on a circle. **Predict**: which factors does $h$ hold and $z$ not? Which does
+# even the random encoder hold?
 
 
 # %%
@@ -654,12 +656,13 @@ if bank.factors:
     print("Nowhere above 0.05:", ", ".join(factor for factor in bank.factors if factor not in read) or "none")
 
 # %% [markdown]
-# With the encoder that comes with the course, *position* can be read better from $h$ than from $z$; *scale*, *brightness*
-# and the disc go the same way. The object's *hue* is gone from both, though the untrained encoder holds it: colour
-# distortion taught $h$, too, to drop it.
+# With the encoder that comes with the course, *position* can be read better from $h$ than from $z$; *scale*,
+# *brightness* and the disc go the same way. That is one encoder; over four seeds position and brightness hold, and for
+# scale it cannot be said (`predict("forgotten", ...)` in 03). The object's *hue* is gone from both, though the
+# untrained encoder holds it: colour distortion taught $h$, too, to drop it.
 #
-# So for *where*, take $h$ and not $z$; for *what colour*, neither: train with weaker colours. "Good representation" always
-# means good **for** something.
+# So for *where*, take $h$ and not $z$; for *what colour*, neither: train with weaker colours. "Good representation"
+# always means good **for** something.
 
 # %% [markdown]
 # ## A map of the space
@@ -683,14 +686,14 @@ plots.show(figure, alt=f"Maps by {' and '.join(drawn)} of the same images from {
 # ### The explorer
 #
 # The same maps, by t-SNE and by UMAP, to point at. Each dot is a picture: hover to see it, click it for its nearest
-# neighbours with their true classes, drag a line around a group to see what is in it. Colour the dots by class, or by any
-# factor the pictures were drawn from: by what is a map of *pixels* ordered, and by what a map of $h$?
+# neighbours with their true classes, drag a line around a group to see what is in it. Colour the dots by class, or by
+# any factor the pictures were drawn from: by what is a map of *pixels* ordered, and by what a map of $h$?
 #
-# The slider goes through the training. If you trained in notebook 05, it stops where that run kept the encoder: before the
-# first step, after 1, 2, 4, 8 ... epochs and at the end. Otherwise there are two moments: untrained, and trained.
+# The slider goes through the training. If you trained in notebook 05, it stops where that run kept the encoder: before
+# the first step, after 1, 2, 4, 8 ... epochs and at the end. Otherwise there are two moments: untrained, and trained.
 #
-# The accuracy beside each map is the k-NN accuracy when every picture shown asks all others. Here the bank is smaller than
-# above, so it is a little lower. Is it ever surprising next to the picture?
+# The accuracy beside each map is the k-NN accuracy when every picture shown asks all others. Here the bank is smaller
+# than above, so it is a little lower. Is it ever surprising next to the picture?
 
 # %%
 kept = sorted((path.parent / "moments").glob("epoch-*.pt"))  # of notebook 05's run
@@ -713,7 +716,7 @@ widgets.show(explorer, widgets.explorer_still(shown, space), alt=f"Maps of {len(
 # for a friend without Python: it needs a browser, and neither a server nor a network.
 
 # %%
-page = widgets.save_page(explorer, data.DATA.parent / "runs" / "explorer.html", "Ten kinds of object, seen by four encoders.")
+page = widgets.save_page(explorer, data.DATA.parent / "runs" / "explorer.html", "Ten kinds of object, seen in four ways.")
 print(f"{page.relative_to(data.DATA.parent)}: {page.stat().st_size / 1e6:.1f} MB, opens in any browser")
 print("selected:", explorer.selection or "nothing yet; drag a line around some dots and run this cell again")
 
@@ -734,8 +737,8 @@ print("selected:", explorer.selection or "nothing yet; drag a line around some d
 # - **fine-tuned**: start from the trained encoder, train all weights on the labels;
 # - **from scratch**: the same network, the same number of steps, from random weights. This is the supervised control.
 #
-# The steps are few, so that the cell takes about a minute on two cores; both networks get the same number. A control is
-# only as good as its budget: divide `steps` by three, run the cell again, and see which line falls most.
+# The steps are few, so that the cell takes a minute at most on two cores; both networks get the same number. A control
+# is only as good as its budget: divide `steps` by three, run the cell again, and see which line falls most.
 #
 # **Predict**: where do the lines meet, if they do?
 
@@ -801,8 +804,8 @@ plots.show(plots.accuracy_bars(final, by_chance, "test"), alt=f"Bars of test acc
 #
 # Where does all this pay?
 # Run the cell to read the question and the choices; write one of them into `guess` and run it again. It then
-# trains small encoders on the built-in pictures, one seed, for a minute or two on two cores, and sets what came out
-# beside a larger run with several seeds and beside the paper. Nothing here gives points.
+# measures on the built-in pictures, mostly by training small encoders, one seed, for a minute or two on two cores, and
+# sets what came out beside a larger run with several seeds and beside the paper. Nothing here gives points.
 
 # %%
 from helpers.findings import predict
@@ -817,8 +820,8 @@ predict("labels", guess)
 #   encoder and supervised training.
 # - Features are taken in eval mode, without gradients, in order. Everything that learns, learns from train alone.
 # - Choices are made on validation; test is opened once.
-# - $h$ can hold what $z$ was trained to forget, and can have lost it too: ask for each factor. Which of the two is better
-#   depends on the question.
+# - $h$ can hold what $z$ was trained to forget, and can have lost it too: ask for each factor. Which of the two is
+#   better depends on the question.
 # - A map shows where to look; a number says whether it is true.
 #
 # ## Next
@@ -831,4 +834,5 @@ my.progress()
 
 # %% [markdown]
 # Go back to 05 with another temperature, another colour strength or your own pictures
-# (`COURSE_DATA=folder:PATH make lab`), predict what this notebook will then print, and see.
+# (`COURSE_DATA=folder:PATH make lab`). Set `START_AFRESH = True` there, for otherwise the finished run is shown again.
+# Predict what this notebook will then print, and see.

@@ -33,7 +33,7 @@ ROOT = GRADING.parent
 HUB_PYTHON = ROOT / ".venv-class" / "bin" / "python"
 COURSE_ID = "two-views"
 GROUP = "two-views"
-PRIVATE = (".git", "grading/source", "grading/submitted", "grading/feedback", "grading/.work", "tests")
+PRIVATE = (".git", "grading", "tests")  # solutions, hand-ins, grades: nothing in them is a student's to read
 LARGEST = 200 * 2**20  # bytes of one hand-in
 SHOWN = ("assignment-list", "menu", "validate-assignment")  # of nbgrader's panels, what a student needs
 
@@ -72,6 +72,8 @@ def serve(place: Path, address: str) -> None:
     prepare(place)
     members = grp.getgrnam(GROUP).gr_mem
     print(f"In the class: {', '.join(members) or 'nobody yet'}. Add somebody: usermod -aG {GROUP} NAME", flush=True)
+    for home in open_homes(members):
+        print(f"{home} can be read by other students; close it: chmod 0700 {home}", flush=True)
     ports = f"{free_port()} {free_port()}"
     names = {"CLASS_COURSE": ROOT, "CLASS_FOLDER": place, "CLASS_GROUP": GROUP, "CLASS_ADDRESS": address}
     environment = os.environ | {name: str(value) for name, value in names.items()} | {"CLASS_PORTS": ports}
@@ -79,6 +81,12 @@ def serve(place: Path, address: str) -> None:
     settings = str(GRADING / "teaching" / "jupyterhub_config.py")
     os.chdir(place / "hub")
     os.execve(HUB_PYTHON, [str(HUB_PYTHON), "-m", "jupyterhub", "-f", settings], environment)
+
+
+def open_homes(members: list[str]) -> list[Path]:
+    """Homes of these accounts that others may look into."""
+    homes = [Path(account.pw_dir) for account in pwd.getpwall() if account.pw_name in members]
+    return [home for home in homes if home.is_dir() and home.stat().st_mode & 0o077]
 
 
 def what_students_cannot_run() -> str | None:
@@ -152,6 +160,7 @@ def collect(place: Path, folder: Path) -> list[str]:
     A hand-in belongs to who owns it, whatever its name says. It is read with its owner's rights, links are not
     followed, and only plain files come along.
     """
+    os.umask(0o077)  # hand-ins are nobody else's
     said, newest = [], {}
     for path in sorted((place / "exchange" / COURSE_ID / "inbound").glob("*+*+*")):
         student, stem, when = path.name.split("+")[:3]
@@ -167,24 +176,44 @@ def collect(place: Path, folder: Path) -> list[str]:
         target = folder / "submitted" / student / stem
         if (target / "timestamp.txt").exists() and (target / "timestamp.txt").read_text().strip() == when:
             continue
+        try:
+            handed_in, content = when_changed(path), read_as(owner, path)
+        except (OSError, tarfile.TarError) as problem:
+            said.append(f"refused {path.name}: {problem}")
+            continue
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        for name, content in read_as(owner, path):
-            (target / name).write_bytes(content)
-        (target / "timestamp.txt").write_text(when)
+        for name, data in {**content, "timestamp.txt": when.encode()}.items():
+            (target / name).write_bytes(data)
+            os.utime(target / name, (handed_in, handed_in))  # what `make grade` tells lateness by
         said.append(f"collected {student} {stem}")
     return said
 
 
-def read_as(owner: pwd.struct_passwd, path: Path) -> list[tuple[str, bytes]]:
-    """(name, content) of the plain files right in a folder, read by a process of its owner's; links stay behind."""
+def when_changed(path: Path) -> float:
+    """When a folder, or anything right in it, was last changed, by the kernel's clock: its owner cannot set it back."""
+    with os.scandir(path) as entries:
+        return max([path.lstat().st_ctime, *[entry.stat(follow_symlinks=False).st_ctime for entry in entries]])
+
+
+def read_as(owner: pwd.struct_passwd, path: Path) -> dict[str, bytes]:
+    """{name: content} of the plain files right in a folder, read by a process of its owner's; links stay behind.
+
+    Raises:
+        OSError: it is larger than LARGEST, or its owner may not read all of it.
+    """
     rights = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": [], "cwd": "/"}
-    packed = subprocess.run(["tar", "-C", path, "-cf", "-", "."], stdout=subprocess.PIPE, check=True, **rights).stdout
-    if len(packed) > LARGEST:
-        return []
+    command = ["tar", "-C", path, "-cf", "-", "."]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **rights) as packing:
+        packed = packing.stdout.read(LARGEST + 1)
+        if len(packed) > LARGEST:
+            packing.kill()
+            raise OSError(f"it is larger than {LARGEST >> 20} MB")
+    if packing.returncode:
+        raise OSError("not all of it can be read")
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         members = [member for member in archive if member.isfile() and "/" not in member.name.removeprefix("./")]
-        return [(Path(member.name).name, archive.extractfile(member).read()) for member in members]
+        return {Path(member.name).name: archive.extractfile(member).read() for member in members}
 
 
 def return_feedback(place: Path, folder: Path) -> list[str]:

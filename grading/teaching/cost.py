@@ -1,4 +1,5 @@
-"""What a class needs of machines, from the measured times and memory of the notebooks (data/results/timings.json).
+"""What a class needs of machines: from the measured time, memory and disk of the notebooks (data/results/timings.json),
+and the measured time of grading (data/results/answer_bank_graded.json).
 
     python -m grading.teaching.cost
     python -m grading.teaching.cost --students 1000 --runs 5 --at-once 0.2 --core-hour PRICE --gib-hour PRICE
@@ -11,8 +12,6 @@ import json
 import math
 
 from data.record import RESULTS
-
-HEADROOM = 1.25  # memory beside the kernel: the student's JupyterLab server, and a little air
 
 
 def main() -> None:
@@ -27,21 +26,18 @@ def main() -> None:
     option("--core-hour", type=float, help="price of one core for an hour")
     option("--gib-hour", type=float, help="price of one GiB of memory for an hour")
     chosen = parser.parse_args()
-    measured = json.loads((RESULTS / "timings.json").read_text(encoding="utf-8"))
-    print(
-        table(
-            needs(measured, chosen.students, chosen.runs, chosen.at_once, chosen.hours),
-            chosen.core_hour,
-            chosen.gib_hour,
-        )
-    )
+    measured, graded = (json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+                        for name in ("timings", "answer_bank_graded"))  # fmt: skip
+    needed = needs(measured, graded, chosen.students, chosen.runs, chosen.at_once, chosen.hours)
+    print(table(needed, chosen.core_hour, chosen.gib_hour))
 
 
-def needs(measured: dict, students: int, runs: float, at_once: float, hours: float) -> dict[str, float]:
+def needs(measured: dict, graded: dict, students: int, runs: float, at_once: float, hours: float) -> dict[str, float]:
     """Core-hours of the class, and what has to be there at its busiest hour.
 
     Args:
-        measured: timings.json: wall seconds on so many cores, and peak MiB, of every notebook.
+        measured: timings.json: wall seconds on so many cores, and peak MiB, of every notebook; a server's MiB; the disk.
+        graded: answer_bank_graded.json: wall seconds on so many cores, and how many whole hand-ins were graded.
         runs: how often a student runs each notebook from top to bottom.
         at_once: share of the class at work at the busiest hour.
         hours: a student's hours in the course, thinking included.
@@ -50,13 +46,16 @@ def needs(measured: dict, students: int, runs: float, at_once: float, hours: flo
     seconds = sum(each["seconds"] for each in notebooks)
     busy = math.ceil(students * at_once)
     share = runs * seconds / (3600 * hours)  # of a student's hours in which a cell runs
-    gib = HEADROOM * max(each["peak_mib"] for each in notebooks) / 1024
+    gib = (measured["server_mib"] + max(each["peak_mib"] for each in notebooks)) / 1024
+    grading = graded["seconds"] * graded["machine"]["cores"] / graded["submissions"]  # core-seconds of a hand-in
     return {
         "students": students,
         "hours of a student in the course": hours,
         "core-hours, all cells once, one student": seconds * cores / 3600,
         "core-hours, the whole class": students * runs * seconds * cores / 3600,
-        "GiB of memory for one student": gib,
+        "core-hours, grading each student's whole course once": students * grading / 3600,
+        "GiB of memory for one student, one notebook open": gib,
+        "GiB of disk, the whole class": students * measured["disk_mib"] / 1024,
         "GiB-hours, the whole class": students * hours * gib,
         "students at work at the busiest hour": busy,
         "cores for them": math.ceil(busy * share * cores),

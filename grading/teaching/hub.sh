@@ -15,7 +15,9 @@ for candidate in ${PYTHON:-/usr/bin/$version /usr/local/bin/$version /opt/python
   if fits "$candidate"; then found=$candidate && break; fi
 done
 [ -n "${found:-}" ] || stop "No $version that every user may run was found. Install one, or name it: make class PYTHON=/usr/bin/$version"
-command -v npm >/dev/null || stop "JupyterHub's proxy comes from npm: sudo apt install npm (Node 20 or newer), then make class again."
+command -v npm >/dev/null || stop "JupyterHub's proxy comes from npm: install Node 20 or newer with npm, then make class again."
+node=$(node -p 'process.versions.node.split(".")[0]')
+[ "$node" -ge 20 ] || stop "JupyterHub's proxy needs Node 20 or newer, and this is Node $node. See grading/docs/class.md."
 echo "Installing JupyterHub and its proxy into .venv-class, once."
 rm -rf .venv-class
 trap '[ $? = 0 ] || rm -rf .venv-class' EXIT  # half of it is worse than none

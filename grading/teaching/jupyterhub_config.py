@@ -15,12 +15,11 @@ HUB_BIN, VENV = COURSE / ".venv-class" / "bin", (COURSE / ".venv").resolve()
 
 
 def own_copy(spawner) -> None:
-    """Give a student a copy of helpers/ and data/ of their own at the first start, made with their own rights."""
+    """Give a student a copy of helpers/ and data/ of their own, made with their own rights; later, what is newer there."""
     account = pwd.getpwnam(spawner.user.name)
-    command = ["cp", "-rn", f"{CLASS}/course", f"{account.pw_dir}/two-views"]
-    if not Path(account.pw_dir, "two-views", "helpers").exists():
-        rights = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-        subprocess.run(command, check=True, cwd="/", **rights)
+    rights = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "cwd": "/"}
+    subprocess.run(["mkdir", "-p", home(spawner)], check=True, **rights)
+    subprocess.run(["cp", "-ru", f"{CLASS}/course/.", home(spawner)], check=True, **rights)
 
 
 def home(spawner) -> str:
@@ -52,3 +51,15 @@ c.Spawner.environment = {
     "JUPYTER_CONFIG_PATH": f"{CLASS}/jupyter:{VENV}/etc/jupyter",
     "OMP_NUM_THREADS": os.environ.get("CLASS_THREADS", "1"),  # or one student's training takes every core
 }
+
+c.JupyterHub.load_roles = [
+    {
+        "name": "culler",
+        "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+        "services": ["culler"],
+    }
+]
+idle = os.environ.get("CLASS_IDLE", "3600")  # seconds without a running cell or an open page
+c.JupyterHub.services = [
+    {"name": "culler", "command": [str(HUB_BIN / "python"), "-m", "jupyterhub_idle_culler", f"--timeout={idle}"]}
+]

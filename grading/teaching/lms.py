@@ -25,6 +25,7 @@ def main() -> None:
     with open(folder / "grades.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for name, table in (("canvas.csv", canvas(rows)), ("moodle.csv", moodle(rows))):
+        (folder / name).touch(mode=0o600)
         with open(folder / name, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(table)
         print(f"wrote {folder / name}, {len(rows)} students")

@@ -7,11 +7,12 @@ Reads data/results/answer_bank.json, which `make bank` writes by running every a
 """
 
 import json
+import re
 import sys
 
 from data.record import RESULTS
 
-SHOWN = 8  # mistakes of an exercise; the bank has them all
+SHOWN = 12  # mistakes of an exercise, from the whole length of its list; the bank has them all
 
 
 def main() -> None:
@@ -27,15 +28,23 @@ def pages(bank: dict, names: list[str]) -> str:
 
 
 def page(row: dict) -> str:
-    named = [answer for answer in row["wrong_answers"] if answer["diagnosed"] and answer["told"]]
-    named = [
-        answer for answer in named if not answer["name"].startswith(("lazy", "fitted", "calls the"))
-    ]  # nobody's honest mistake
-    lines = [f"## {row['exercise']}", "", f"{row['wrong']} wrong answers in the bank, {row['diagnosed']:.0%} named; "
-             f"{row['right']} right ones, all accepted." if not row["right_rejected"] else ""]  # fmt: skip
-    lines += ["", "| mistake | what the learner reads |", "|---|---|"]
-    lines += [f"| {cell(answer['name'])} | {cell(answer['told'])} |" for answer in named[:SHOWN]]
-    return "\n".join(lines)
+    """A heading, the counts, and a table of some mistakes."""
+    accepted = "all accepted" if not row["right_rejected"] else f"{row['right_rejected']} of them refused"
+    counts = f"{row['wrong']} wrong answers in the bank, {row['diagnosed']:.0%} named; {row['right']} right ones, {accepted}."
+    lines = [f"## {row['exercise']}", "", counts, "", "| mistake | what the learner reads |", "|---|---|"]
+    return "\n".join(
+        lines + [f"| {cell(each['name'])} | {cell(each['told'])} |" for each in some(row["wrong_answers"])]
+    )
+
+
+def some(answers: list[dict]) -> list[dict]:
+    """Honest mistakes that are named, one of each diagnosis, SHOWN at most: the list has like beside like."""
+    honest = [
+        each for each in answers if each["diagnosed"] and not each["name"].startswith(("lazy", "fitted", "calls the"))
+    ]
+    first = {re.sub(r"[-+.\d]+", "", each["told"])[:100]: each for each in reversed(honest)}
+    kinds = list(reversed(first.values()))
+    return [kinds[place * len(kinds) // SHOWN] for place in range(SHOWN)] if len(kinds) > SHOWN else kinds
 
 
 def cell(text: str) -> str:

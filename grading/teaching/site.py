@@ -3,12 +3,14 @@
     python -m grading.teaching.site                        into site/, as `make site` does
     python -m grading.teaching.site --without-solutions    exercises as they are released; the figures stay
     python -m grading.teaching.site --quick                notebooks in their quick form: for a look at the pages, not for numbers
+    python -m grading.teaching.site --docs                 no site: only write the commands' output into grading/docs/ anew
 
 Hidden tests are never published. Widgets become what they show when the notebook has run.
 """
 
 import argparse
 import html
+import json
 import os
 import re
 import shutil
@@ -20,11 +22,15 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from data.record import RESULTS
 from grading.build import GRADING, NOTEBOOKS, execute, release, repository, write_instructor_notebooks
+from helpers.findings.notebook import in_words
 
 ROOT = GRADING.parent
 DOCS, SITE = GRADING / "docs", ROOT / "site"
 SPHINX = ROOT / ".venv-site" / "bin" / "sphinx-build"
+FINDINGS = RESULTS / "findings"
+END = "<!-- end of its output -->"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STATES = "application/vnd.jupyter.widget-state+json"
 
@@ -34,7 +40,12 @@ def main() -> None:
     parser.add_argument("--without-solutions", action="store_true", help="show exercises as they are released")
     parser.add_argument("--quick", action="store_true", help="run the notebooks in their quick form")
     parser.add_argument("--out", type=Path, default=SITE, help="folder of the site; default: site")
+    parser.add_argument("--docs", action="store_true", help="only write the commands' output into grading/docs/ anew")
     options = parser.parse_args()
+    if options.docs:
+        for path in DOCS.glob("*.md"):
+            path.write_text(with_output(path.read_text(encoding="utf-8")), encoding="utf-8")
+        return
     if not SPHINX.exists():
         sys.exit(f"{SPHINX} is missing: run `make site`, which makes its environment.")
     with tempfile.TemporaryDirectory() as folder:
@@ -49,6 +60,7 @@ def run_all(folder: Path, quick: bool) -> dict[str, NotebookNode]:
     """{stem: instructor notebook, executed}; none of your own answers is used."""
     os.environ["COURSE_YOURS"] = str(folder / "yours")
     os.environ["COURSE_QUICK"] = "1" if quick else ""
+    os.environ["COURSE_READING"] = "1"
     executed = {}
     for path in write_instructor_notebooks(folder / "instructor"):
         execute(path, NOTEBOOKS)
@@ -72,8 +84,8 @@ def publish(executed: dict[str, NotebookNode], pages: Path, out: Path) -> None:
     for path in [*DOCS.glob("*.py"), *DOCS.glob("*.css")]:
         shutil.copy(path, pages)
     for path in DOCS.glob("*.md"):
-        text = with_output(outward(path.read_text(encoding="utf-8"), DOCS))
-        (pages / path.name).write_text(text, encoding="utf-8")
+        (pages / path.name).write_text(outward(path.read_text(encoding="utf-8"), DOCS), encoding="utf-8")
+    (pages / "findings.md").write_text(findings_page(pages), encoding="utf-8")
     for stem, notebook in executed.items():
         nbformat.write(readable(notebook), pages / f"{stem}.ipynb")
     built = pages.parent / "built"  # so that out/ stays as it was where the build fails
@@ -104,28 +116,39 @@ def outward(text: str, folder: Path) -> str:
     """Markdown whose links to files that are no pages of the site lead to the repository."""
 
     def lead(match: re.Match) -> str:
-        target = match[2].split("#")[0]
+        target, _, place = match[2].partition("#")
         path = (folder / target).resolve()
         is_page = path.parent in (DOCS, NOTEBOOKS) and path.suffix in (".md", ".ipynb")
         if not target or "://" in target or target.startswith("mailto:"):
             return match[0]
         if is_page:
             return f"{match[1]}({path.name}{match[2].removeprefix(target)})"
-        return f"{match[1]}({repository()}/{'tree' if path.is_dir() else 'blob'}/HEAD/{path.relative_to(ROOT)})"
+        where = f"{repository()}/{'tree' if path.is_dir() else 'blob'}/HEAD/{path.relative_to(ROOT)}"
+        return f"{match[1]}({where}{f'#{place}' if place else ''})"
 
     return re.sub(r"(\[[^\]]*\])\(([^)\s]+)\)", lead, text)
 
 
 def with_output(text: str) -> str:
-    """Markdown in which a fence that ends with `# its output:` is followed by what its command prints."""
+    """Markdown in which a fence that ends with `# its output:` is followed by what its command prints, up to END."""
 
     def run(match: re.Match) -> str:
-        command = [sys.executable, *match[1].split()[1:]]
+        command = [sys.executable, *match[2].split()]
         said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        shown = said if said.startswith("#") else f"```\n{said}```\n"
-        return f"```\n{match[1]}\n```\n\n{shown}"
+        return f"{match[1]}\n{said if said.startswith('#') else f'```{chr(10)}{said}```{chr(10)}'}\n{END}"
 
-    return re.sub(r"```\n(python -m [^\n#]*?) *# its output:\n```\n", run, text)
+    fence = r"(```\n\.venv/bin/python (-m [^\n#]*?) *# its output:\n```\n).*?"
+    return re.sub(fence + re.escape(END), run, text, flags=re.S)
+
+
+def findings_page(pages: Path) -> str:
+    """The table of the findings, and below it every figure, copied beside the page."""
+    text = re.sub(r"\]\((\w[\w-]*)\.png\)", r"](#\1)", (FINDINGS / "README.md").read_text(encoding="utf-8"))
+    for path in sorted(FINDINGS.glob("*.png")):
+        rows = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["rows"]
+        shutil.copy(path, pages)
+        text += f"\n## {path.stem}\n\n![{in_words(rows)}]({path.name})\n"
+    return text
 
 
 def open_up(text: str) -> str:

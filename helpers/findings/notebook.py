@@ -8,7 +8,7 @@ import torch
 from tqdm.auto import tqdm
 
 from helpers import plots
-from helpers.course import quick
+from helpers.course import quick, reading
 from helpers.data import DATA, load_images
 from helpers.findings.catalogue import FINDINGS
 from helpers.findings.core import Lab
@@ -30,6 +30,9 @@ def predict(name: str, guess: str | None, seed: int = 0) -> None:
     finding = FINDINGS[name]
     if guess not in finding.choices:
         print(finding.question)
+        if reading():
+            show_whole_run(name)
+            return
         print("Set guess to one of these and run the cell again:", ", ".join(f'"{each}"' for each in finding.choices))
         return
     lab = small_lab(seed)
@@ -61,10 +64,24 @@ def in_words(rows: dict[str, dict[str, list[float]]]) -> str:
     return "; ".join(parts)
 
 
-def whole_run(name: str) -> str:
-    """What the whole experiment found, from its results file."""
+def show_whole_run(name: str) -> None:
+    """The figure of the whole experiment, what it found, and the paper: nothing is trained."""
+    if (result := results_of(name)) is not None:
+        rows = result["rows"]
+        figure = plots.composition_matrix(rows) if name == "composition" else plots.finding(rows, name)
+        plots.show(figure, alt=in_words(rows))
+    print(whole_run(name))
+    print(f"{FINDINGS[name].source}: {FINDINGS[name].published}.")
+
+
+def results_of(name: str) -> dict | None:
+    """The results file of the whole experiment."""
     path: Path = RESULTS / f"{name}.json"
-    if not path.exists():
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def whole_run(name: str) -> str:
+    """What the whole experiment found, in words."""
+    if (result := results_of(name)) is None:
         return f"The whole experiment has not been run: python -m data.findings {name}"
-    result = json.loads(path.read_text(encoding="utf-8"))
     return f"The whole experiment, {len(result['seed'])} seeds: {in_words(result['rows'])}. {result['verdict'].capitalize()}."
