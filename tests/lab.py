@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+import pytest
 
 from grading.build import NOTEBOOKS
+
+Axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no playwright here").Axe
+sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here")
+Browser, Page, sync_playwright = sync_api.Browser, sync_api.Page, sync_api.sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 READY = """async () => {
@@ -75,8 +78,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_lab(home: Path) -> Iterator[Lab]:
-    """A JupyterLab of this environment, at home in an empty folder, on a copy of the notebooks."""
+def running_lab(home: Path, app: str = "lab") -> Iterator[Lab]:
+    """A JupyterLab of this environment, at home in an empty folder, on a copy of the notebooks; or Notebook 7.
+
+    Args:
+        app: "lab" or "notebook", as in `jupyter notebook`.
+    """
     folder, settings = home / "course", home / "settings"
     shutil.copytree(NOTEBOOKS, folder)
     settings.mkdir()
@@ -85,6 +92,8 @@ def running_lab(home: Path) -> Iterator[Lab]:
         ' "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}}'
     )
     port, token = free_port(), secrets.token_hex(8)
+    own = ["--LabApp.expose_app_in_browser=True", f"--LabApp.app_settings_dir={settings}"]
+    own = own if app == "lab" else ["--JupyterNotebookApp.expose_app_in_browser=True"]
     environment = os.environ | {
         "HOME": str(home), "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_DATA_DIR": str(home / "data"),
         "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "IPYTHONDIR": str(home / "ipython"), "OMP_NUM_THREADS": "1",
@@ -93,9 +102,8 @@ def running_lab(home: Path) -> Iterator[Lab]:
     }  # fmt: skip
     with open(home / "lab.log", "w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
-             f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True",
-             f"--LabApp.app_settings_dir={settings}"],
+            [sys.executable, "-m", "jupyter", app, "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
+             f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}", *own],
             env=environment, stdout=log, stderr=log,
         )  # fmt: skip
         try:
@@ -142,10 +150,11 @@ def local_page(browser: Browser, **settings) -> Page:
     return page
 
 
-def open_notebook(page: Page, lab: Lab, name: str) -> None:
+def open_notebook(page: Page, lab: Lab, name: str, app: str = "lab") -> None:
     """Open a notebook of the lab's folder, and wait until its kernel answers."""
     assert (lab.folder / name).exists(), name
-    page.goto(f"{lab.address}/lab/workspaces/{secrets.token_hex(4)}/tree/{name}?token={lab.token}")
+    place = f"lab/workspaces/{secrets.token_hex(4)}/tree" if app == "lab" else "notebooks"
+    page.goto(f"{lab.address}/{place}/{name}?token={lab.token}")
     page.wait_for_selector(".jp-Notebook", timeout=90_000)
     deadline = time.time() + 90
     while not page.evaluate(READY):

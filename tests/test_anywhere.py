@@ -74,6 +74,24 @@ def test_alone_in_an_empty_folder_the_cell_fetches_the_course_once(without_cours
     assert [path.name for path in tmp_path.iterdir()] == ["two-views"]
 
 
+def test_on_colab_the_cell_lets_widgets_be_shown(without_course, published, tmp_path):
+    colab_itself = tmp_path / "site" / "google" / "colab"
+    colab_itself.mkdir(parents=True)
+    (colab_itself / "__init__.py").touch()
+    (colab_itself / "output.py").write_text("def enable_custom_widget_manager():\n    print('widgets on')\n")
+    program = "import google.colab\n" + first_cell("04_contrastive_loss").replace(repository(), published)
+    environment = without_course | {"PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run(["python", "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout == "widgets on\n", done.stderr
+
+
+def test_answers_are_kept_where_course_yours_says(tmp_path):
+    program = "from helpers import course\nprint(course.YOURS)"
+    environment = os.environ | {"COURSE_YOURS": str(tmp_path / "drive"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == str(tmp_path / "drive"), done.stderr
+
+
 @pytest.mark.notebook
 def test_a_notebook_alone_in_an_empty_folder_runs_to_its_end(without_course, published, tmp_path):
     text = (NOTEBOOKS / "00_start_here.ipynb").read_text(encoding="utf-8").replace(repository(), published)

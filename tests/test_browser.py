@@ -100,6 +100,22 @@ def test_every_notebook_runs_in_jupyterlab_with_its_widgets_in_sight_and_readabl
     assert page.broke == [] and page.asked == []
 
 
+@pytest.mark.parametrize("stem", ["01_augmentation", "04_contrastive_loss"])
+def test_in_notebook_7_a_notebook_runs_with_its_widget_and_validate_is_there(page, tmp_path, stem):
+    with running_lab(tmp_path, "notebook") as classic:
+        nbformat.write(instructor_notebook(SOURCE / f"{stem}.py"), classic.folder / "right.ipynb")
+        open_notebook(page, classic, "right.ipynb", "notebook")
+        page.broke.clear()  # what happens while Notebook itself starts is its own
+        try:
+            assert run_all(page, seconds=600) == []
+            page.locator("section.two-views").wait_for()
+            assert page.get_by_role("button", name="Validate").count() >= 1
+            assert page.broke == [] and page.asked == []
+        finally:
+            shut_down(page)
+            page.goto("about:blank")
+
+
 # the augmentation studio
 
 STUDIO = """from helpers import data, widgets
