@@ -61,8 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
             draw(f"{folder}/{name}", finding.name, result["rows"])
     if chosen.controls:
         measure_controls(chosen.seeds, chosen.data)
-    for same in experiments(names):
-        measure(same, chosen.seeds, chosen.data, "findings/again" if chosen.again else "findings")
+    for name in names:
+        measure(FINDINGS[name], chosen.seeds, chosen.data, "findings/again" if chosen.again else "findings")
     print(table())
     if (RESULTS / "findings").is_dir():
         (RESULTS / "findings" / "README.md").write_text(page(), encoding="utf-8")
@@ -86,34 +86,19 @@ def answerable(names: list[str], data: str) -> list[str]:
     return left
 
 
-def experiments(names: list[str]) -> list[list[Finding]]:
-    """The findings of these names; those that ask the same experiment different questions come together."""
-    groups: dict[tuple, list[Finding]] = {}
-    for finding in (FINDINGS[name] for name in names):
-        groups.setdefault((finding.measure, finding.conditions), []).append(finding)
-    return list(groups.values())
-
-
-def measure(findings: list[Finding], seeds: list[int], data: str, folder: str) -> None:
-    """Run one experiment with every seed, and write what came out, for each finding that asks for it."""
-    began, conditions = time.perf_counter(), findings[0].conditions
+def measure(finding: Finding, seeds: list[int], data: str, folder: str) -> None:
+    """Run one experiment with every seed; one results file and its figure."""
+    began, place = time.perf_counter(), kind(data)
     with ProcessPoolExecutor(usable_cores(), multiprocessing.get_context("spawn")) as pool:
-        runs = list(pool.map(run, repeat(findings[0].name), seeds, repeat(data)))
+        runs = list(pool.map(run, repeat(finding.name), seeds, repeat(data)))
     rows = {
         condition: {number: [round(each[condition][number], 6) for each in runs] for number in runs[0][condition]}
-        for condition in conditions
+        for condition in finding.conditions
     }
-    seconds = round(time.perf_counter() - began)
-    for finding in findings:
-        write(finding, rows, seeds, data, folder, seconds)
-
-
-def write(finding: Finding, rows: dict, seeds: list[int], data: str, folder: str, seconds: int) -> None:
-    """One results file and its figure."""
-    place = kind(data)
     numbers = {
         "data": place or "shapes", "pictures": {"bank": BANK, "queries": QUERIES},
-        "recipe": asdict(laboratory(seeds[0], data).recipe), "threads": 1, "rows": rows, "seconds": seconds,
+        "recipe": asdict(laboratory(seeds[0], data).recipe), "threads": 1, "rows": rows,
+        "seconds": round(time.perf_counter() - began),
     } | told(finding, rows, seeds)  # fmt: skip
     path = f"{folder}/{finding.name}{f'-{place}' if place else ''}"
     command = f"python -m data.findings {finding.name} --seeds {' '.join(map(str, seeds))}"
@@ -158,7 +143,7 @@ def controls(lab: Lab) -> dict[str, float]:
 
 def draw(path: str, name: str, rows: dict) -> None:
     """The figure beside a results file."""
-    figure = plots.composition_matrix(rows) if name == "composition" else plots.finding(rows, name)
+    figure = plots.whole_finding(rows, name)
     figure.savefig(RESULTS / f"{path}.png", dpi=110, metadata={"Software": None})
     plt.close(figure)
 

@@ -102,6 +102,22 @@ def test_effective_rank_of_equal_directions_is_their_number(used):
     assert core.effective_rank(rows) == pytest.approx(used, rel=1e-4)
 
 
+def test_the_spectrum_has_singular_values_as_shares_of_the_first():
+    directions = (
+        torch.linalg.qr(torch.randn(8, 8, generator=seeded(2)))[0] * torch.tensor([8.0, 4, 2, 1, 1, 1, 1, 0.5])[:, None]
+    )
+    found = core.spectrum(torch.cat([directions, -directions]) + 5, 100)
+    assert found == pytest.approx({1: 1, 2: 0.5, 4: 0.125, 8: 0.0625})
+
+
+def test_a_spectrum_is_drawn_as_curves_a_panel_for_h_and_one_for_z():
+    numbers = {f"σ{place} of {name}": [1 / place, 1.1 / place] for name in "hz" for place in (1, 2, 4)}
+    figure = plots.finding({"none": numbers, "linear": numbers}, "spectrum")
+    assert [ax.get_title() for ax in figure.axes] == ["singular values of h", "singular values of z"]
+    assert [len(ax.lines) for ax in figure.axes] == [6, 6]  # two seeds and a mean, twice
+    assert notebook.in_words({"none": numbers | {"rank of h": [3.0, 3.0]}}) == "none: rank of h 3"
+
+
 def test_spread_is_zero_in_a_point_and_one_all_around_the_sphere():
     assert core.spread(torch.ones(50, 16) * torch.arange(1.0, 51)[:, None]) == pytest.approx(0, abs=1e-5)
     assert core.spread(torch.randn(4000, 16, generator=seeded(3))) == pytest.approx(1, abs=0.01)
@@ -189,6 +205,19 @@ def test_a_guess_runs_the_small_version_and_sets_it_beside_the_whole_and_the_pap
     assert 'You predicted: "hardly"' in said and "figure 6" in said and "The whole experiment" in said
 
 
+def test_few_labels_are_asked_of_a_frozen_a_fine_tuned_and_an_untrained_encoder(lab, monkeypatch):
+    fits, real = [], catalogue.evaluation.fit_classifier
+
+    def watched(encoder, images, labels, num_classes, steps, seed):
+        fits.append((len(images), steps))
+        return real(encoder, images=images, labels=labels, num_classes=num_classes, steps=steps, seed=seed)
+
+    monkeypatch.setattr(catalogue.evaluation, "fit_classifier", watched)
+    rows = dict(catalogue.few_labels(lab, ("1 %", "100 %")))
+    assert all({"frozen", "fine-tuned", "from scratch", "gain"} == set(numbers) for numbers in rows.values())
+    assert fits == [(20, 2), (20, 6), (64, 2), (64, 6)]  # from scratch as long as pretraining (4 steps) and fine-tuning
+
+
 def test_an_unknown_finding_is_one_sentence(capsys):
     findings.predict("gravity", "down")
     assert command.main(["gravity"]) == 1
@@ -270,11 +299,6 @@ def test_pictures_that_cannot_answer_are_refused_in_a_sentence(photographs, monk
     monkeypatch.chdir(photographs)
     assert command.main(words) == 1
     assert sentence in capsys.readouterr().err
-
-
-def test_findings_that_ask_the_same_experiment_are_measured_together():
-    names = [[finding.name for finding in same] for same in command.experiments(list(FINDINGS))]
-    assert ["head", "spectrum"] in names and sorted(sum(names, [])) == sorted(FINDINGS)
 
 
 def result(low: float, high: float, verdict: str) -> dict:

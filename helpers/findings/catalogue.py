@@ -28,6 +28,7 @@ from helpers.findings.core import (
     embedded_views,
     knn,
     of_z,
+    spectrum,
     spread,
     train,
 )
@@ -154,17 +155,27 @@ def with_head(lab: Lab, make: Callable[[int], nn.Module]) -> SimCLR:
         return SimCLR(model.encoder, make(width))
 
 
-def heads(lab: Lab, conditions: tuple[str, ...]) -> Rows:
+def with_heads(lab: Lab, conditions: tuple[str, ...]) -> Iterator[tuple[str, SimCLR]]:
+    """A trained model for each head: none, linear, non-linear."""
     recipe = lab.recipe
     widths = {"none": [], "linear": [recipe.out_dim], "non-linear": [recipe.hidden_dim, recipe.out_dim]}
     for condition in conditions:
-        model = train(lab, model=with_head(lab, partial(projection_mlp, widths=widths[condition])))
-        h, z = (evaluation.extract_features(part, lab.queries.images) for part in (model.encoder, of_z(model)))
-        yield (
-            condition,
-            {"knn": knn(lab, model.encoder), "knn of z": knn(lab, of_z(model))}
-            | {"rank of h": effective_rank(h), "rank of z": effective_rank(z)},
-        )
+        yield condition, train(lab, model=with_head(lab, partial(projection_mlp, widths=widths[condition])))
+
+
+def heads(lab: Lab, conditions: tuple[str, ...]) -> Rows:
+    for condition, model in with_heads(lab, conditions):
+        yield condition, {"knn": knn(lab, model.encoder), "knn of z": knn(lab, of_z(model))}
+
+
+def spectra(lab: Lab, conditions: tuple[str, ...]) -> Rows:
+    for condition, model in with_heads(lab, conditions):
+        numbers, values = {}, {}
+        for name, part in (("h", model.encoder), ("z", of_z(model))):
+            rows = evaluation.extract_features(part, lab.queries.images)
+            numbers[f"rank of {name}"] = effective_rank(rows)
+            values |= {f"σ{place} of {name}": value for place, value in spectrum(rows, lab.recipe.out_dim).items()}
+        yield condition, numbers | values
 
 
 def forgotten(lab: Lab, conditions: tuple[str, ...]) -> Rows:
@@ -424,13 +435,14 @@ ALL = (
         "spectrum",
         "How many of h's directions does the encoder use, without and with a projection head?",
         ("more without", "the same", "more with"),
-        "Without a head the representation collapses into fewer directions; a head shields it.",
+        "z uses fewer directions than h; and without a head h itself collapses into fewer.",
         "Jing et al. 2021, Understanding Dimensional Collapse",
-        "accuracy without, with a linear, with a non-linear head: 51.5, 61.1, 66.5 % (ImageNet)",
+        "about 30 of the 128 singular values of z are near 0; accuracy without, with a linear, with a non-linear head: "
+        "51.5, 61.1, 66.5 % (ImageNet)",
         ("none", "linear", "non-linear"),
         ("none", "non-linear"),
-        heads,
-        above("rank of h", "non-linear", "none"),
+        spectra,
+        (*within("non-linear", "rank of h", "rank of z"), *above("rank of h", "non-linear", "none")),
     ),
     Finding(
         "no_negatives",

@@ -125,9 +125,20 @@ def effective_rank(rows: Tensor) -> float:
 
     Between 1 and D (Roy & Vetterli 2007).
     """
-    shares = torch.linalg.svdvals((rows - rows.mean(dim=0)).double()).square()
+    shares = singular_values(rows).square()
     shares = shares / shares.sum()
     return torch.special.entr(shares).sum().exp().item()
+
+
+def singular_values(rows: Tensor) -> Tensor:
+    """Those of the rows of (M, D) around their mean, the largest first: how far they reach in each direction, (D,)."""
+    return torch.linalg.svdvals((rows - rows.mean(dim=0)).double())
+
+
+def spectrum(rows: Tensor, most: int) -> dict[int, float]:
+    """{place: that singular value as a share of the first} at places 1, 2, 4, 8 and so on, `most` at most."""
+    values = singular_values(rows)[:most]
+    return {2**k: (values[2**k - 1] / values[0]).item() for k in range(int(math.log2(len(values))) + 1)}
 
 
 def spread(z: Tensor) -> float:

@@ -59,7 +59,10 @@ def in_words(rows: dict[str, dict[str, list[float]]]) -> str:
     """The means of all numbers, for a screen reader and for print."""
     parts = []
     for condition, numbers in rows.items():
-        means = (f"{name} {plots.number(name, sum(values) / len(values))}" for name, values in numbers.items())
+        said = {
+            name: values for name, values in numbers.items() if not name.startswith("σ")
+        }  # a curve, of many numbers
+        means = (f"{name} {plots.number(name, sum(values) / len(values))}" for name, values in said.items())
         parts.append(f"{condition}: {', '.join(means)}")
     return "; ".join(parts)
 
@@ -67,9 +70,7 @@ def in_words(rows: dict[str, dict[str, list[float]]]) -> str:
 def show_whole_run(name: str) -> None:
     """The figure of the whole experiment, what it found, and the paper: nothing is trained."""
     if (result := results_of(name)) is not None:
-        rows = result["rows"]
-        figure = plots.composition_matrix(rows) if name == "composition" else plots.finding(rows, name)
-        plots.show(figure, alt=in_words(rows))
+        plots.show(plots.whole_finding(result["rows"], name), alt=in_words(result["rows"]))
     print(whole_run(name))
     print(f"{FINDINGS[name].source}: {FINDINGS[name].published}.")
 

@@ -7,7 +7,7 @@ from helpers.plots.augmentation import histogram_pairs, shortcut_curve
 from helpers.plots.core import course_map, factor_bars, image_grid, neighbour_grid, picture, show
 from helpers.plots.encoder import feature_map_ladder, stem_maps
 from helpers.plots.evaluation import accuracy_bars, alignment_uniformity_plane, label_curve, maps
-from helpers.plots.findings import composition_matrix, finding, number
+from helpers.plots.findings import composition_matrix, finding, number, whole_finding
 from helpers.plots.losses import (
     ITSELF,
     NEGATIVE,

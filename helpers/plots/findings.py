@@ -1,5 +1,7 @@
 """The figures of the findings: every number of every condition, one dot a seed."""
 
+import re
+
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
@@ -8,6 +10,7 @@ LABELS = {"knn": "k-NN accuracy of h", "knn of z": "k-NN accuracy of z", "contra
           "identified": "crops found again", "supervised": "accuracy with labels", "probe": "linear probe",
           "frozen": "linear probe, frozen", "gain": "fine-tuned − from scratch"}  # fmt: skip
 FACTORS = ("position", "scale", "brightness", "rotation", "occluder")  # of the built-in pictures, asked of h and z
+LINES = (("#3f90da", "-"), ("#bd1f01", "--"), ("#832db6", ":"))  # of conditions that share a panel
 LABELS |= {name: f"{name} (R² of a linear map)" for name in FACTORS}
 
 
@@ -24,6 +27,8 @@ def finding(rows: dict[str, dict[str, list[float]]], title: str) -> Figure:
     Args:
         rows: {condition: {number: [one value a seed]}}, the same numbers in every condition.
     """
+    if spectrum_of(rows):
+        return spectra(rows, title)
     names = list(next(iter(rows.values())))
     columns = min(4, len(names))
     down = -(-len(names) // columns)
@@ -48,6 +53,47 @@ def finding(rows: dict[str, dict[str, list[float]]], title: str) -> Figure:
             ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()
+    figure.suptitle(title.replace("_", " "), fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
+def whole_finding(rows: dict[str, dict[str, list[float]]], name: str) -> Figure:
+    """The figure of a whole experiment: compositions as a matrix, the others as `finding` draws them."""
+    return composition_matrix(rows) if name == "composition" else finding(rows, name)
+
+
+def spectrum_of(rows: dict[str, dict[str, list[float]]]) -> dict[str, list[int]]:
+    """{"h" or "z": places} of the singular values "σ8 of z" among the numbers."""
+    found: dict[str, list[int]] = {}
+    for name in next(iter(rows.values())):
+        if match := re.fullmatch(r"σ(\d+) of (\w)", name):
+            found.setdefault(match[2], []).append(int(match[1]))
+    return found
+
+
+def spectra(rows: dict[str, dict[str, list[float]]], title: str) -> Figure:
+    """The singular values of h and of z, as shares of the largest: a thin line a seed, a thick one for their mean.
+
+    Args:
+        rows: as for `finding`, with numbers "σ1 of h", "σ2 of h", "σ4 of h", ...
+    """
+    places = spectrum_of(rows)
+    figure, axes = plt.subplots(1, len(places), figsize=(3.6 * len(places), 3.1), sharey=True, squeeze=False)
+    for ax, (name, at) in zip(axes.flat, places.items()):
+        for (condition, numbers), (color, style) in zip(rows.items(), LINES):
+            seeds = list(zip(*(numbers[f"σ{place} of {name}"] for place in at), strict=True))
+            for each in seeds:
+                ax.plot(at, each, color=color, linestyle=style, linewidth=0.6, alpha=0.5)
+            ax.plot(
+                at, [sum(each) / len(each) for each in zip(*seeds, strict=True)], style, color=color, label=condition
+            )
+        ax.set_xscale("log", base=2), ax.set_yscale("log")
+        ax.set_xticks(at, at)
+        ax.set_title(f"singular values of {name}", fontsize=9)
+        ax.set_xlabel("place, the largest first")
+    axes[0, 0].set_ylabel("share of the largest")
+    axes[0, -1].legend(title="head", frameon=False, fontsize=8)
     figure.suptitle(title.replace("_", " "), fontsize=10)
     figure.tight_layout()
     return figure
