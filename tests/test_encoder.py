@@ -2,13 +2,15 @@
 
 import copy
 import itertools
+import math
 
 import pytest
 import torch
 import torchvision
 from torch import nn
 
-from helpers import encoder
+from helpers import encoder, training
+from helpers.projection_head import ProjectionHead, SimCLR
 
 PAPER = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet200")
 
@@ -207,7 +209,7 @@ def test_with_group_norm_leaves_the_network_alone_and_replaces_every_batch_norm(
 
 def test_a_train_step_of_resnet200_on_a_small_batch_runs():
     net, wide = encoder.build_encoder("resnet200", False)
-    h = net(torch.rand(2, 3, 33, 33))
-    h.square().mean().backward()
-    torch.optim.SGD(net.parameters(), lr=1e-3).step()
-    assert wide == 2048 and h.shape == (2, 2048) and all(p.grad is not None for p in net.parameters())
+    model = SimCLR(net, ProjectionHead(wide, 16, 8))
+    x_a, x_b = torch.rand(2, 2, 3, 33, 33)
+    loss = training.train_step(model, torch.optim.SGD(model.parameters(), lr=1e-3), x_a, x_b, 0.5)
+    assert wide == 2048 and math.isfinite(loss) and all(weight.grad is not None for weight in model.parameters())

@@ -132,6 +132,16 @@ def test_the_instructor_version_runs_without_any_error(stem, monkeypatch):
             assert not [out for out in cell.outputs if out.get("name") == "stderr"], f"{cell.id} writes to stderr"
 
 
+@pytest.mark.notebook
+def test_with_its_switch_on_05_writes_the_curves_and_the_latent_space_for_tensorboard(monkeypatch):
+    nb = instructor_notebook(SOURCE / "05_training.py")
+    [cell] = [cell for cell in nb.cells if cell.source.startswith("TENSORBOARD = False")]
+    cell.source = cell.source.replace("False", "True", 1)
+    run("05_training", nb, NOTEBOOKS, monkeypatch, allow_errors=False)
+    place = NOTEBOOKS.parent / re.search(r"tensorboard --logdir (\S+)", cell.outputs[-1].text)[1]
+    assert list(place.rglob("events.out.tfevents.*")) and list(place.rglob("projector_config.pbtxt"))
+
+
 def test_build_says_what_it_looked_for_when_no_source_matches():
     run = subprocess.run(
         [sys.executable, "-m", "grading.build", "77"], capture_output=True, text=True, cwd=NOTEBOOKS.parent
