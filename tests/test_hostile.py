@@ -1,5 +1,6 @@
 """The fastest of the hostile submissions, through the real command in one class; `make hostile` runs them all."""
 
+import os
 import subprocess
 
 import pytest
@@ -33,6 +34,19 @@ def test_nobody_gets_more_or_less_than_the_answers_are_worth(attacked, name):
 def test_the_whole_class_is_graded_and_nothing_else_is_touched(attacked):
     assert attacked["batch_finished"] and attacked["one_row_each"]
     assert not attacked["touched_outside"]
+
+
+@pytest.mark.notebook
+def test_grades_do_not_depend_on_the_umask_of_who_grades():
+    if not start.works():
+        pytest.skip("bubblewrap does not work here")
+    before = os.umask(0o077)
+    try:
+        found = hostile.run_cases([case for case in hostile.CASES if case.name == "honest_own_cells"])
+    finally:
+        os.umask(before)
+    [case] = found["cases"]
+    assert case["got"] == case["expected"], case["note"]
 
 
 def test_the_watch_counts_on_while_processes_end_under_its_eyes():

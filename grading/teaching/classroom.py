@@ -160,7 +160,6 @@ def collect(place: Path, folder: Path) -> list[str]:
     A hand-in belongs to who owns it, whatever its name says. It is read with its owner's rights, links are not
     followed, and only plain files come along.
     """
-    os.umask(0o077)  # hand-ins are nobody else's
     said, newest = [], {}
     for path in sorted((place / "exchange" / COURSE_ID / "inbound").glob("*+*+*")):
         student, stem, when = path.name.split("+")[:3]
@@ -181,6 +180,8 @@ def collect(place: Path, folder: Path) -> list[str]:
         except (OSError, tarfile.TarError) as problem:
             said.append(f"refused {path.name}: {problem}")
             continue
+        (folder / "submitted").mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / "submitted").chmod(0o700)  # nobody else's
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         for name, data in {**content, "timestamp.txt": when.encode()}.items():
