@@ -747,7 +747,7 @@ def own_tables(content: dict) -> None:
     """Tables filled in a loop, by calls and under `with`; two helpers of one name; what is tried out after the check."""
     cells = content["cells"]
     for name, first, answer in (
-        ("chance_loss", "LOGS = {}\nfor n in range(1, 5000):\n    LOGS[n] = math.log(n)\n\ndef helper(n):\n    return 2 * n - 1\n",
+        ("chance_loss", "LOGS = {}\nfor n in range(1, 20000):\n    LOGS[n] = math.log(n)\n\ndef helper(n):\n    return 2 * n - 1\n",
          "def chance_loss(n):\n    return LOGS[helper(n)]"),
         ("positive_index", "class Settings:\n    views = 1\nSettings.views += 1\nMOVED = []\nMOVED.append(1)\n"
                            "with torch.no_grad():\n    SIGN = torch.ones(1).long()\n\ndef helper(n):\n    return n\n",
