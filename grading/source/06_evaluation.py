@@ -7,7 +7,7 @@
 # it what we care about. Here you write the simple means (nearest neighbours, a linear layer, two geometric numbers),
 # put controls beside them, and find out what $h$ and $z$ each still hold.
 #
-# Five graded exercises, 14 points. About an hour; on two cores no cell takes more than about a minute.
+# Five graded exercises, 14 points. About an hour; on two cores the longest cell takes a minute or two.
 #
 # image → two views → encoder → projection head → contrastive loss → training → **evaluation (you are here)**
 
@@ -737,7 +737,7 @@ print("selected:", explorer.selection or "nothing yet; drag a line around some d
 # - **fine-tuned**: start from the trained encoder, train all weights on the labels;
 # - **from scratch**: the same network, the same number of steps, from random weights. This is the supervised control.
 #
-# The steps are few, so that the cell takes a minute at most on two cores; both networks get the same number. A control
+# The steps are few, so that the cell takes a minute or two on two cores; both networks get the same number. A control
 # is only as good as its budget: divide `steps` by three, run the cell again, and see which line falls most.
 #
 # **Predict**: where do the lines meet, if they do?
