@@ -189,6 +189,7 @@ def test_a_class_fetches_submits_is_graded_and_gets_its_feedback_back(hub, place
     inside = [graded_in / "submitted", graded_in / "feedback", graded_in / ".work", graded_in / "grades.csv",
               graded_in / "summary.html", classroom.GRADING / "source", classroom.ROOT / "tests", place / "exchange" / classroom.COURSE_ID / "feedback",
               place / "hub", Path(pwd.getpwnam(ada.name).pw_dir)]  # fmt: skip
+    assert "Starting managed service culler" in (place / "log").read_text()  # which stops servers that nobody uses
     assert as_student(ben.name, "ls", graded_in).returncode == 0
     for hidden in inside:
         assert as_student(ben.name, "cat" if hidden.suffix else "ls", hidden).returncode != 0, f"open to all: {hidden}"
