@@ -1,6 +1,7 @@
 """A finding in a notebook: predict first, then run a small version, then see the whole one and the paper."""
 
 import json
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,11 +30,15 @@ def predict(name: str, guess: str | None, seed: int = 0) -> None:
         return
     finding = FINDINGS[name]
     if guess not in finding.choices:
-        print(finding.question)
+        print(textwrap.fill(finding.question, 100))
         if reading():
             show_whole_run(name)
             return
-        print("Set guess to one of these and run the cell again:", ", ".join(f'"{each}"' for each in finding.choices))
+        print(
+            "Set guess to one of these and run the cell again:",
+            *(f'"{each}"' for each in finding.choices),
+            sep="\n    ",
+        )
         return
     lab = small_lab(seed)
     rows = {}
@@ -41,9 +46,8 @@ def predict(name: str, guess: str | None, seed: int = 0) -> None:
         rows[condition] = {number: [value] for number, value in numbers.items()}
     plots.show(plots.finding(rows, finding.name), alt=in_words(rows))
     print(f'You predicted: "{guess}".')
-    print(f"Here, one seed and {len(lab.bank):,} pictures: {in_words(rows)}.")
-    print(whole_run(name))
-    print(f"{finding.source}: {finding.published}.")
+    print(f"Here, one seed and {len(lab.bank):,} pictures:", *by_condition(rows), sep="\n    ")
+    tell_whole_run(name)
 
 
 def small_lab(seed: int) -> Lab:
@@ -55,24 +59,25 @@ def small_lab(seed: int) -> Lab:
     return Lab(bank, queries, replace(Recipe(), epochs=epochs, batch_size=batch, seed=seed))
 
 
-def in_words(rows: dict[str, dict[str, list[float]]]) -> str:
-    """The means of all numbers, for a screen reader and for print."""
-    parts = []
+def by_condition(rows: dict[str, dict[str, list[float]]]) -> list[str]:
+    """For each condition the means of its numbers, in words; not of the "σ1 of h", "σ2 of h", ... of a curve."""
+    lines = []
     for condition, numbers in rows.items():
-        said = {
-            name: values for name, values in numbers.items() if not name.startswith("σ")
-        }  # a curve, of many numbers
-        means = (f"{name} {plots.number(name, sum(values) / len(values))}" for name, values in said.items())
-        parts.append(f"{condition}: {', '.join(means)}")
-    return "; ".join(parts)
+        means = {name: sum(values) / len(values) for name, values in numbers.items() if not name.startswith("σ")}
+        lines.append(f"{condition}: {', '.join(f'{name} {plots.number(name, mean)}' for name, mean in means.items())}")
+    return lines
+
+
+def in_words(rows: dict[str, dict[str, list[float]]]) -> str:
+    """All of that in one line, for a screen reader."""
+    return "; ".join(by_condition(rows))
 
 
 def show_whole_run(name: str) -> None:
     """The figure of the whole experiment, what it found, and the paper: nothing is trained."""
     if (result := results_of(name)) is not None:
         plots.show(plots.whole_finding(result["rows"], name), alt=in_words(result["rows"]))
-    print(whole_run(name))
-    print(f"{FINDINGS[name].source}: {FINDINGS[name].published}.")
+    tell_whole_run(name)
 
 
 def results_of(name: str) -> dict | None:
@@ -81,8 +86,13 @@ def results_of(name: str) -> dict | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def whole_run(name: str) -> str:
-    """What the whole experiment found, in words."""
-    if (result := results_of(name)) is None:
-        return f"The whole experiment has not been run: python -m data.findings {name}"
-    return f"The whole experiment, {len(result['seed'])} seeds: {in_words(result['rows'])}. {result['verdict'].capitalize()}."
+def tell_whole_run(name: str) -> None:
+    """The claim, what the whole experiment found, and the paper, in lines short enough for a phone held sideways."""
+    finding, result = FINDINGS[name], results_of(name)
+    print("The claim:", *textwrap.wrap(finding.claim, 90), sep="\n    ")
+    if result is None:
+        print(f"The whole experiment has not been run: python -m data.findings {name}")
+    else:
+        head = f"The whole experiment, {len(result['seeds'])} seeds: {result['verdict']}"
+        print(head, *by_condition(result["rows"]), sep="\n    ")
+    print(f"{finding.source}:", *textwrap.wrap(finding.published, 90), sep="\n    ")
