@@ -85,6 +85,12 @@ def memory_group() -> Path | None:
     return None
 
 
+def test_every_notebook_was_measured_to_fit_with_its_server_into_2_gib():
+    measured = json.loads((ROOT / "data" / "results" / "timings.json").read_text())
+    for name, each in measured["notebooks"].items():
+        assert each["peak_mib"] + measured["server_mib"] < 2048, name
+
+
 @pytest.mark.notebook
 def test_the_notebook_that_needs_most_memory_runs_within_2_gib(tmp_path):
     measured = json.loads((ROOT / "data" / "results" / "timings.json").read_text())["notebooks"]
