@@ -221,8 +221,18 @@ def page() -> str:
         second = again[name]["verdict"] if name in again else result["verdict"]
         judged_so = f"{result['verdict']}, {seeds} seeds"
         judged_so += "" if second == result["verdict"] else f"; on a second machine {second}"
+        judged_so += "; no condition reaches a random encoder" if untaught(result) else ""
         lines.append(f"| [{name}]({name}.png) | {words['claim']} | {published} | {judged_so} | {numbers} |")
     return "\n".join(lines + (compared(results(), again) if again else [])) + "\n"
+
+
+def untaught(result: dict) -> bool:
+    """Does every condition stay below a random encoder's k-NN? Then the runs were too short to say much."""
+    means = [numbers["knn"]["mean"] for numbers in result["summary"].values() if "knn" in numbers]
+    path = RESULTS / f"findings_controls{'' if result['data'] == 'shapes' else '-' + result['data']}.json"
+    if not means or not path.exists():
+        return False
+    return max(means) < fmean(json.loads(path.read_text(encoding="utf-8"))["knn"]["random encoder"])
 
 
 def for_scale() -> list[str]:

@@ -255,6 +255,7 @@ def test_the_verdicts_the_table_and_the_spreads_in_the_repository_follow_from_th
         for name, each in command.results(folder).items():
             follows = command.told(FINDINGS[each["finding"]["name"]], each["rows"], each["seeds"])
             assert json.loads(json.dumps(follows)) == {key: each[key] for key in follows}, f"{name}: {AFRESH}"
+    assert len(command.results()) >= 12
     page = record.RESULTS / "findings" / "README.md"
     assert page.read_text(encoding="utf-8") == command.page(), AFRESH
 
@@ -272,6 +273,16 @@ def test_controls_are_what_needs_no_training(lab):
     numbers = command.controls(lab)
     assert list(numbers) == ["chance", "raw pixels", "random encoder"]
     assert all(0 < value < 1 for value in numbers.values())
+
+
+def test_a_finding_whose_encoders_learned_nothing_is_marked(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    (tmp_path / "findings_controls.json").write_text('{"knn": {"random encoder": [0.3, 0.32]}}')
+    for best, marked in ((0.3, True), (0.4, False)):
+        summary = {"a": {"knn": {"mean": 0.2}}, "b": {"knn": {"mean": best}}}
+        assert command.untaught({"data": "shapes", "summary": summary}) is marked
+    assert not command.untaught({"data": "cifar10", "summary": summary})
+    assert not command.untaught({"data": "shapes", "summary": {"a": {"probe": {"mean": 0.1}}}})
 
 
 @pytest.fixture

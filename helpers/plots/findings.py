@@ -42,12 +42,8 @@ def finding(rows: dict[str, dict[str, list[float]]], title: str) -> Figure:
             ax.plot([place] * len(each), each, "o", color="#3f90da", markersize=5, markeredgecolor="white")
         label = LABELS.get(name, name)
         ax.set_title(label.removesuffix(" of h") if "z" in rows else label, fontsize=9)  # h and z may be the conditions
-        ax.set_xticks(
-            places,
-            list(rows),
-            rotation=30 if wide > 2.4 or len(rows) > 2 else 0,
-            ha="right" if len(rows) > 2 else "center",
-        )
+        crowded = wide > 2.4 or len(rows) > 2 or sum(map(len, rows)) > 24  # letters below a panel
+        ax.set_xticks(places, list(rows), rotation=30 if crowded else 0, ha="right" if crowded else "center")
         ax.margins(x=0.25 if len(rows) < 4 else 0.1, y=0.15)
         if name in SHARES:
             ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
