@@ -120,8 +120,21 @@ def test_our_row_is_measured_with_the_whitened_encoder_and_beside_it_without(mon
     images = load_images("shapes", "train")
     train, test = images.subset(torch.arange(600)), images.subset(torch.arange(600, 700))
     monkeypatch.setattr(learn, "ours", lambda seed: training.Recipe(batch_size=100, seed=seed))
+    measured, real = [], learn.row
+
+    def watched(name, length, seed, encoder, *pictures):
+        measured.append((encoder, real(name, length, seed, encoder, *pictures)))
+        return dict(measured[-1][1])
+
+    monkeypatch.setattr(learn, "row", watched)
     found = learn.our_row(0.05, 0, train, test)
-    assert found["knn"] != found["plain"] and found["seconds"] > 0 and "white" not in found
+    (plain, first), (white, second) = measured
+    assert white(train.images[:2] / 255).shape == plain(train.images[:2] / 255).shape
+    assert isinstance(list(white.modules())[-1], torch.nn.Linear) and not isinstance(
+        list(plain.modules())[-1], torch.nn.Linear
+    )
+    assert (found["plain"], found["knn"]) == (first["knn"], second["knn"])
+    assert found["seconds"] > 0 and "white" not in found
 
 
 def test_the_figure_has_two_lines_for_each_recipe_and_a_level_for_each_control():
