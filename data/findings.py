@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     for folder in ("findings", "findings/again") if not names else ():
         for name, result in results(folder).items():
             finding = FINDINGS[result["finding"]["name"]]
-            write_json(RESULTS / folder / f"{name}.json", result | told(finding, result["rows"], result["seed"]))
+            write_json(RESULTS / folder / f"{name}.json", result | told(finding, result["rows"], result["seeds"]))
             draw(f"{folder}/{name}", finding.name, result["rows"])
     if chosen.controls:
         measure_controls(chosen.seeds, chosen.data)
@@ -102,9 +102,8 @@ def measure(finding: Finding, seeds: list[int], data: str, folder: str) -> None:
     } | told(finding, rows, seeds)  # fmt: skip
     path = f"{folder}/{finding.name}{f'-{place}' if place else ''}"
     command = f"python -m data.findings {finding.name} --seeds {' '.join(map(str, seeds))}"
-    if place:  # the name of a folder, without where it lies on this machine
-        command += f" --data {'folder:' if data.startswith('folder:') else ''}{place}"
-    write_result(path, command + (" --again" if folder.endswith("again") else ""), seeds, numbers)
+    command += option(data) + (" --again" if folder.endswith("again") else "")
+    write_result(path, command, seeds, numbers)
     draw(path, finding.name, rows)
 
 
@@ -126,9 +125,13 @@ def measure_controls(seeds: list[int], data: str) -> None:
     """What needs no training, on the pictures of each seed: data/results/findings_controls.json."""
     found = [controls(laboratory(seed, data)) for seed in seeds]
     rows = {name: [round(each[name], 6) for each in found] for name in found[0]}
-    words = f" --data {data}" if kind(data) else ""
-    name = f"findings_controls{f'-{kind(data)}' if kind(data) else ''}"
-    write_result(name, f"python -m data.findings --controls{words}", seeds, {"seeds": seeds, "knn": rows})
+    command = f"python -m data.findings --controls{option(data)}"
+    write_result(controls_file(kind(data) or "shapes"), command, seeds, {"seeds": seeds, "knn": rows})
+
+
+def controls_file(place: str) -> str:
+    """The name of the results file of the controls, for a data set as findings name it."""
+    return "findings_controls" if place == "shapes" else f"findings_controls-{place}"
 
 
 def controls(lab: Lab) -> dict[str, float]:
@@ -177,6 +180,11 @@ def kind(data: str) -> str:
     return "" if data == "shapes" else data.rstrip("/").split("/")[-1].split(":")[-1]
 
 
+def option(data: str) -> str:
+    """How a command names the data; of a folder its own name, without where it lies on this machine."""
+    return f" --data {'folder:' if data.startswith('folder:') else ''}{kind(data)}" if kind(data) else ""
+
+
 def results(folder: str = "findings") -> dict[str, dict]:
     """{name of the file: what is in it} of all results there are."""
     paths = sorted((RESULTS / folder).glob("*.json"))
@@ -195,7 +203,7 @@ def table() -> str:
     """All results there are: the finding, the verdict, and the contrasts with their intervals."""
     lines = []
     for name, result in results().items():
-        lines.append(f"{name:22}{result['verdict']:16}{len(result['seed'])} seeds  {result['finding']['claim']}")
+        lines.append(f"{name:22}{result['verdict']:16}{len(result['seeds'])} seeds  {result['finding']['claim']}")
         lines += [f"    {what:52}{difference}" for what, difference in map(contrast, result["contrasts"])]
     return "\n".join(lines) or "No finding has been measured yet: python -m data.findings all"
 
@@ -215,7 +223,7 @@ def page() -> str:
     ]
     again = results("findings/again")
     for name, result in results().items():
-        words, seeds = result["finding"], len(result["seed"])
+        words, seeds = result["finding"], len(result["seeds"])
         numbers = "<br>".join(f"{what} **{difference}**" for what, difference in map(contrast, result["contrasts"]))
         published = f"{words['published']} ({words['source']})"
         second = again[name]["verdict"] if name in again else result["verdict"]
@@ -229,7 +237,7 @@ def page() -> str:
 def untaught(result: dict) -> bool:
     """Does every condition stay below a random encoder's k-NN? Then the runs were too short to say much."""
     means = [numbers["knn"]["mean"] for numbers in result["summary"].values() if "knn" in numbers]
-    path = RESULTS / f"findings_controls{'' if result['data'] == 'shapes' else '-' + result['data']}.json"
+    path = RESULTS / f"{controls_file(result['data'])}.json"
     if not means or not path.exists():
         return False
     return max(means) < fmean(json.loads(path.read_text(encoding="utf-8"))["knn"]["random encoder"])

@@ -9,7 +9,6 @@ python -m grading.timings 05 06        only these; the others keep their numbers
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import psutil
 
 from data.record import RESULTS, write_result
 from grading.build import NOTEBOOKS, client, sources, write_instructor_notebooks
+from grading.teaching.classroom import free_port
 from helpers.data import DATA
 
 MIB = 2**20
@@ -75,12 +75,6 @@ def server_mib() -> int:
                 return round(psutil.Process(server.pid).memory_info().rss / MIB)
             finally:
                 server.terminate()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def opened(address: str, patience: int = 120) -> bytes:

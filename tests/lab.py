@@ -4,7 +4,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import nbformat
 import pytest
 
 from grading.build import NOTEBOOKS
+from grading.teaching.classroom import free_port
 
 Axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no playwright here").Axe
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here")
@@ -69,12 +69,6 @@ class Lab(NamedTuple):
     address: str
     token: str
     folder: Path
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @contextlib.contextmanager

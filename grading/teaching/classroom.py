@@ -131,6 +131,7 @@ def prepare(place: Path) -> None:
 
 
 def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

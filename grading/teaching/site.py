@@ -135,7 +135,8 @@ def with_output(text: str) -> str:
     def run(match: re.Match) -> str:
         command = [sys.executable, *match[2].split()]
         said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        return f"{match[1]}\n{said if said.startswith('#') else f'```{chr(10)}{said}```{chr(10)}'}\n{END}"
+        shown = said if said.startswith("#") else f"```\n{said}```\n"
+        return f"{match[1]}\n{shown}\n{END}"
 
     fence = r"(```\n\.venv/bin/python (-m [^\n#]*?) *# its output:\n```\n).*?"
     return re.sub(fence + re.escape(END), run, text, flags=re.S)

@@ -81,9 +81,8 @@ def spectra(rows: dict[str, dict[str, list[float]]], title: str) -> Figure:
             seeds = list(zip(*(numbers[f"σ{place} of {name}"] for place in at), strict=True))
             for each in seeds:
                 ax.plot(at, each, color=color, linestyle=style, linewidth=0.6, alpha=0.5)
-            ax.plot(
-                at, [sum(each) / len(each) for each in zip(*seeds, strict=True)], style, color=color, label=condition
-            )
+            means = [sum(each) / len(each) for each in zip(*seeds, strict=True)]
+            ax.plot(at, means, style, color=color, label=condition)
         ax.set_xscale("log", base=2), ax.set_yscale("log")
         ax.set_xticks(at, at)
         ax.set_title(f"singular values of {name}", fontsize=9)
