@@ -1,10 +1,11 @@
 """Run every instructor notebook as a learner would and write wall time and peak memory to data/results/timings.json.
 
-Beside them: what a process holds that has only imported torch, what a JupyterLab server holds, and what a learner's files
-take on the disk after the whole course.
+Beside them: the same for the small version of every finding, as `predict` runs it in a notebook; what a process holds
+that has only imported torch, what a JupyterLab server holds, and what a learner's files take on the disk after the whole
+course.
 
-python -m grading.timings              as `make timings` does
-python -m grading.timings 05 06        only these; the others keep their numbers
+python -m grading.timings                    as `make timings` does
+python -m grading.timings 05 06 head         only these notebooks and findings; the others keep their numbers
 """
 
 import json
@@ -24,13 +25,14 @@ from data.record import RESULTS, write_result
 from grading.build import NOTEBOOKS, client, sources, write_instructor_notebooks
 from grading.teaching.classroom import free_port
 from helpers.data import DATA
+from helpers.findings import FINDINGS
 
 MIB = 2**20
 
 
-def measure(path: Path) -> dict:
+def measure(notebook: nbformat.NotebookNode) -> dict:
     """Wall seconds of a notebook from kernel start to its last cell, and the most memory its kernel held."""
-    runner = client(nbformat.read(path, as_version=4), NOTEBOOKS, timeout=1800)
+    runner = client(notebook, NOTEBOOKS, timeout=1800)
     peaks, done = [0], threading.Event()
 
     def watch() -> None:
@@ -53,6 +55,16 @@ def measure(path: Path) -> dict:
         seconds = time.perf_counter() - start
         done.set(), watcher.join()
     return {"seconds": round(seconds, 1), "peak_mib": round(max(peaks) / MIB)}
+
+
+def prediction(name: str) -> nbformat.NotebookNode:
+    """A notebook that runs the small version of a finding, and nothing else."""
+    lines = [
+        "from helpers import findings, machine",
+        "machine.cap_threads()",
+        f"findings.predict({name!r}, {FINDINGS[name].choices[0]!r})",
+    ]
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("\n".join(lines))])
 
 
 def import_torch_mib() -> int:
@@ -97,17 +109,22 @@ def disk_mib() -> int:
 
 
 def main() -> None:
-    numbers = sys.argv[1:]
+    names = sys.argv[1:]
     known = RESULTS / "timings.json"
-    notebooks = json.loads(known.read_text())["notebooks"] if numbers and known.exists() else {}
+    earlier = json.loads(known.read_text()) if names and known.exists() else {}
+    notebooks, predictions = earlier.get("notebooks", {}), earlier.get("predictions", {})
+    numbers = [name for name in names if name not in FINDINGS]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["COURSE_YOURS"] = folder  # the answers of this run, not yours
-        for path in write_instructor_notebooks(Path(folder), numbers):
-            notebooks[path.stem] = measure(path)
+        for path in write_instructor_notebooks(Path(folder), numbers) if numbers or not names else ():
+            notebooks[path.stem] = measure(nbformat.read(path, as_version=4))
             print(path.stem, notebooks[path.stem])
-    order = [path.stem for path in sources([]) if path.stem in notebooks]
+        for name in FINDINGS if not names else [name for name in names if name in FINDINGS]:
+            predictions[name] = measure(prediction(name))
+            print(name, predictions[name], flush=True)
     result = {"import_torch_mib": import_torch_mib(), "server_mib": server_mib(), "disk_mib": disk_mib()}
-    result |= {"notebooks": {name: notebooks[name] for name in order}}
+    result |= {"notebooks": {path.stem: notebooks[path.stem] for path in sources([]) if path.stem in notebooks}}
+    result |= {"predictions": {name: predictions[name] for name in FINDINGS if name in predictions}}
     write_result("timings", "python -m grading.timings", 0, result)
 
 

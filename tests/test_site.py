@@ -1,5 +1,6 @@
 """The reading edition: built whole from notebooks that ran, complete, offline, without hidden tests, fit for a phone."""
 
+import html
 import re
 import subprocess
 import sys
@@ -143,6 +144,24 @@ def test_without_solutions_an_exercise_is_as_it_was_released(tmp_path):
     ]
     assert len(answers) == 3
     assert all("NotYet()" in cell.source and "SOLUTION" not in cell.source for cell in answers)
+
+
+@needs_sphinx
+@pytest.mark.notebook
+def test_the_whole_site_is_built_without_solutions_and_holds_none(tmp_path):
+    paths = write_instructor_notebooks(tmp_path / "instructor")
+    notebooks = {path.stem: nbformat.read(path, as_version=4) for path in paths}
+    answers = {
+        stem: [cell.source for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("solution")]
+        for stem, notebook in notebooks.items()
+    }
+    site.take_back_solutions(notebooks, tmp_path)
+    site.publish(notebooks, tmp_path / "pages", tmp_path / "out")
+    for stem, sources in answers.items():
+        page = html.unescape(re.sub(r"<[^>]*>", "", (tmp_path / "out" / f"{stem}.html").read_text(encoding="utf-8")))
+        for source in sources:
+            solution = re.search(r"### BEGIN SOLUTION\n(.*?)\n *### END SOLUTION", source, flags=re.S)[1]
+            assert source.partition("\n")[0] in page and solution not in page, stem
 
 
 def test_a_widget_becomes_what_it_shows():

@@ -18,6 +18,7 @@ from helpers.augmentation import (
     to_unit,
     uniform,
 )
+from helpers.data import ImageSet
 from helpers.findings.core import (
     Finding,
     Lab,
@@ -185,9 +186,15 @@ def forgotten(lab: Lab, conditions: tuple[str, ...]) -> Rows:
         bank, queries = (evaluation.extract_features(parts[condition], part.images) for part in (lab.bank, lab.queries))
         numbers = {"knn": knn(lab, parts[condition])}
         for name in FACTORS:
-            seen, asked = (part.factors[name] for part in (lab.bank, lab.queries))
+            seen, asked = (asked_of(part, name) for part in (lab.bank, lab.queries))
             numbers[name] = evaluation.factor_r2(bank, seen, queries, asked)
         yield condition, numbers
+
+
+def asked_of(pictures: ImageSet, factor: str) -> Tensor:
+    """What a linear map is to find: the factor as it is, a hue as a point on the circle of colours."""
+    values = pictures.factors[factor]
+    return evaluation.on_circle(values) if factor == "hue" else values
 
 
 def temperature(lab: Lab, conditions: tuple[str, ...]) -> Rows:
@@ -358,7 +365,7 @@ ALL = (
     ),
     Finding(
         "forgotten",
-        "A linear map looks for position, scale, brightness and rotation in h and in z. Where does it find more?",
+        "A linear map looks for hue, position, scale, brightness and rotation in h and in z. Where does it find more?",
         ("in h", "in z", "the same in both"),
         "z has lost what differs between two views; h still holds more of it.",
         "Chen et al. 2020, table 3",
@@ -366,7 +373,7 @@ ALL = (
         ("h", "z"),
         ("h", "z"),
         forgotten,
-        tuple(contrast for name in ("position", "scale", "brightness") for contrast in above(name, "h", "z")),
+        tuple(contrast for name in FACTORS[:-1] for contrast in above(name, "h", "z")),
         factors=True,
     ),
     Finding(

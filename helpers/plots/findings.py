@@ -9,7 +9,8 @@ SHARES = {"knn", "knn of z", "contrastive", "identified", "supervised", "probe",
 LABELS = {"knn": "k-NN accuracy of h", "knn of z": "k-NN accuracy of z", "contrastive": "positives found",
           "identified": "crops found again", "supervised": "accuracy with labels", "probe": "linear probe",
           "frozen": "linear probe, frozen", "gain": "fine-tuned − from scratch"}  # fmt: skip
-FACTORS = ("position", "scale", "brightness", "rotation", "occluder")  # of the built-in pictures, asked of h and z
+# Of the built-in pictures, asked of h and z.
+FACTORS = ("hue", "position", "scale", "brightness", "rotation", "occluder")
 LINES = (("#3f90da", "-"), ("#bd1f01", "--"), ("#832db6", ":"))  # of conditions that share a panel
 LABELS |= {name: f"{name} (R² of a linear map)" for name in FACTORS}
 
