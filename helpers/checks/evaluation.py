@@ -358,6 +358,21 @@ def check_linear_probe(linear_probe, generator):
     seen = torch.tensor([shifted, noisy])
     expect_close(what, seen, torch.tensor([0, right]), mistakes, tolerance=0.01, hint="Fit on train, measure on test.")
 
+    # Class 1 is a ring around class 0.
+    train_y, test_y = torch.arange(120) % 2, torch.arange(200) % 2
+    train_h, test_h = (
+        0.3 * normal(generator, len(y), 2) + 3 * y[:, None] * nn.functional.normalize(normal(generator, len(y), 2))
+        for y in (train_y, test_y)
+    )
+    value = probe(
+        "linear_probe where one class is a ring around the other", train_h.float(), train_y, test_h.float(), test_y
+    )
+    expect(
+        value < 0.9,
+        f"linear_probe where one class is a ring around the other gave {value:.3g}; no line can tell them apart, so "
+        "about 0.5 is wanted. Is the classifier linear? LogisticRegression is.",
+    )
+
     # Only class 1 in test, a fifth of it far out: a scaler of its own would move the rest across the border.
     train_y = torch.arange(60) % 2
     centres = 3 * torch.stack([-torch.ones(dimensions), torch.ones(dimensions)]).double()

@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from torch.nn import functional as F
 
 from helpers import evaluation
@@ -283,6 +284,10 @@ def probe_with(**change):
     return lambda a, b, c, d: probe(a, b, c, d, **change)
 
 
+def probe_of(classifier):
+    return lambda a, b, c, d: make_pipeline(StandardScaler(), classifier).fit(a, b).score(c, d)
+
+
 RIGHT_PROBE = {
     "a pipeline": probe_pipeline,
     "trained with torch": probe_in_torch,
@@ -313,6 +318,8 @@ WRONG_PROBE = {
         "in test as in train",
     ),
     "constant column": (probe_with_own_scaler, "stopped with ValueError"),
+    "neighbours instead": (probe_of(KNeighborsClassifier(5)), "Is the classifier linear"),
+    "a curved border": (probe_of(SVC()), "Is the classifier linear"),
     "untrained": (lambda a, b, c, d: (torch.zeros_like(d) == d).float().mean(), "trained to the end"),
 }
 
