@@ -5,8 +5,9 @@ every number of every seed, the contrasts with their 95 % intervals, and the ver
 that are there stand in one table, data/results/findings/README.md; without a name the verdicts, the table and the
 figures are made anew from the numbers of the seeds, and nothing is trained. `--controls` measures, for scale, what needs
 no training: chance, raw pixels, a random encoder. `--data cifar10` or `--data folder:PATH` asks the same of photographs,
-with the recipe for them, and writes NAME-cifar10.json. `--again`, on another machine, keeps the results that are there,
-writes its own to findings/again/, and the table sets them side by side.
+with the recipe for them, and writes NAME-cifar10.json; `--fewer` takes only the conditions of the notebook's small run.
+`--again`, on another machine, keeps the results that are there, writes its own to findings/again/, and the table sets
+them side by side.
 """
 
 import argparse
@@ -40,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(FINDINGS)}, or all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3], help="one run each (default: 0 1 2 3)")
     parser.add_argument("--data", default="shapes", help="shapes, cifar10, stl10 or folder:PATH (default: shapes)")
+    parser.add_argument("--fewer", action="store_true", help="only the conditions that a notebook shows")
     parser.add_argument("--again", action="store_true", help="keep the results there are, and compare with them")
     parser.add_argument("--controls", action="store_true", help="measure chance, raw pixels and a random encoder")
     chosen = parser.parse_args(arguments)
@@ -62,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.controls:
         measure_controls(chosen.seeds, chosen.data)
     for name in names:
-        measure(FINDINGS[name], chosen.seeds, chosen.data, "findings/again" if chosen.again else "findings")
+        measure(FINDINGS[name], chosen.seeds, chosen.data, chosen.fewer, again=chosen.again)
     print(table())
     if (RESULTS / "findings").is_dir():
         (RESULTS / "findings" / "README.md").write_text(page(), encoding="utf-8")
@@ -86,23 +88,23 @@ def answerable(names: list[str], data: str) -> list[str]:
     return left
 
 
-def measure(finding: Finding, seeds: list[int], data: str, folder: str) -> None:
+def measure(finding: Finding, seeds: list[int], data: str, fewer: bool, again: bool) -> None:
     """Run one experiment with every seed; one results file and its figure."""
-    began, place = time.perf_counter(), kind(data)
+    began, place, conditions = time.perf_counter(), kind(data), finding.quick if fewer else finding.conditions
     with ProcessPoolExecutor(usable_cores(), multiprocessing.get_context("spawn")) as pool:
-        runs = list(pool.map(run, repeat(finding.name), seeds, repeat(data)))
+        runs = list(pool.map(run, repeat(finding.name), repeat(conditions), seeds, repeat(data)))
     rows = {
         condition: {number: [round(each[condition][number], 6) for each in runs] for number in runs[0][condition]}
-        for condition in finding.conditions
+        for condition in conditions
     }
     numbers = {
         "data": place or "shapes", "pictures": {"bank": BANK, "queries": QUERIES},
         "recipe": asdict(laboratory(seeds[0], data).recipe), "threads": 1, "rows": rows,
         "seconds": round(time.perf_counter() - began),
     } | told(finding, rows, seeds)  # fmt: skip
-    path = f"{folder}/{finding.name}{f'-{place}' if place else ''}"
+    path = f"findings/{'again/' if again else ''}{finding.name}{f'-{place}' if place else ''}"
     command = f"python -m data.findings {finding.name} --seeds {' '.join(map(str, seeds))}"
-    command += option(data) + (" --again" if folder.endswith("again") else "")
+    command += option(data) + (" --fewer" if fewer else "") + (" --again" if again else "")
     write_result(path, command, seeds, numbers)
     draw(path, finding.name, rows)
 
@@ -151,12 +153,12 @@ def draw(path: str, name: str, rows: dict) -> None:
     plt.close(figure)
 
 
-def run(name: str, seed: int, data: str) -> dict[str, dict[str, float]]:
-    """All conditions of a finding with one seed, on one thread."""
+def run(name: str, conditions: tuple[str, ...], seed: int, data: str) -> dict[str, dict[str, float]]:
+    """These conditions of a finding with one seed, on one thread."""
     torch.set_num_threads(1)
     finding = FINDINGS[name]
     rows = {}
-    for condition, numbers in finding.measure(laboratory(seed, data), finding.conditions):
+    for condition, numbers in finding.measure(laboratory(seed, data), conditions):
         rows[condition] = numbers
         shown = ", ".join(f"{key} {plots.number(key, value)}" for key, value in numbers.items())
         print(f"{name}, seed {seed}, {condition}: {shown}", flush=True)

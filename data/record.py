@@ -12,31 +12,30 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def write_result(name: str, command: str, seed: int | list[int], numbers: dict) -> Path:
-    """Write data/results/NAME.json: command, seed, versions, machine and date, then the numbers."""
+    """Write data/results/NAME.json: command, seed, versions, machine, date and commit, then the numbers."""
+    path = RESULTS / f"{name}.json"
+    write_json(path, {"command": command, "seed": seed} | stamp() | numbers)
+    print(f"wrote {path}", file=sys.stderr)
+    return path
+
+
+def stamp() -> dict:
+    """Versions, machine, date and commit of what is measured now."""
     import numpy
     import torch
 
     from helpers.machine import has_bfloat16, versions
 
-    stamp = {
-        "command": command,
-        "seed": seed,
-        "versions": versions() | {"numpy": numpy.__version__},
-        "machine": {
-            "processor": processor(),
-            "vectors": torch.backends.cpu.get_cpu_capability(),
-            "bfloat16": has_bfloat16(torch.device("cpu")),
-            "cores": os.cpu_count(),
-            "system": platform.system(),
-            "gpu": gpu(torch),
-        },
-        "date": datetime.date.today().isoformat(),
-        "commit": commit(),
+    machine = {
+        "processor": processor(),
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16": has_bfloat16(torch.device("cpu")),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "gpu": gpu(torch),
     }
-    path = RESULTS / f"{name}.json"
-    write_json(path, stamp | numbers)
-    print(f"wrote {path}", file=sys.stderr)
-    return path
+    known = versions() | {"numpy": numpy.__version__}
+    return {"versions": known, "machine": machine, "date": datetime.date.today().isoformat(), "commit": commit()}
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -57,14 +56,20 @@ def commit() -> str | None:
 
 
 def earlier_runs(path: Path, recipe: dict) -> list[dict]:
-    """The runs that a results file holds, to go on from; none where it was made with another recipe."""
+    """The runs of this machine that a results file holds, to go on from; none where it was made with another recipe."""
     if not path.exists():
         return []
     result = json.loads(path.read_text(encoding="utf-8"))
     if result["recipe"] != json.loads(json.dumps(recipe)):
         print(f"{path.name} was made with another recipe: all of it is measured anew.", file=sys.stderr)
         return []
-    return result["runs"]
+    here = json.loads(json.dumps(stamp()["machine"]))
+    kept = [run for run in result["runs"] if run.get("measured", {}).get("machine") == here]
+    if len(kept) < len(result["runs"]):
+        print(
+            f"{path.name}: {len(result['runs']) - len(kept)} runs of another machine are measured anew", file=sys.stderr
+        )
+    return kept
 
 
 def processor() -> str:

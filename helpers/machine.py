@@ -84,7 +84,7 @@ def usable_cores(own: Path = OWN_GROUPS, tree: Path = GROUPS) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for group in control_groups("cpu", own, tree):
         cores = min(cores, quota(group))
-    return max(1, math.ceil(cores))
+    return max(1, int(cores))  # 1.5 cores carry one thread: two would wait for each other
 
 
 def usable_memory(free: int, own: Path = OWN_GROUPS, tree: Path = GROUPS) -> int:

@@ -20,11 +20,14 @@ PIL_PEERS = [peer for peer in peers.PEERS if peer.name != "lightly"]  # lightly 
 def runs() -> list[dict]:
     """Made-up rows, to look at the arithmetic alone."""
     found = [
-        {"name": "raw pixels", "minutes": 0, "seed": 0, "knn": 0.36, "white": 0.35},
-        {"name": "UvA", "minutes": 3, "seed": 0, "knn": 0.4, "white": 0.45},
+        {"name": "raw pixels", "minutes": 0, "seed": 0, "knn": 0.36, "white": 0.35, "part": 0.3},
+        {"name": "UvA", "minutes": 3, "seed": 0, "knn": 0.4, "white": 0.45, "part": 0.38},
     ]
-    found += [{"name": "ours", "minutes": 3, "seed": seed, "knn": 0.6 + 0.01 * seed, "plain": 0.5} for seed in (0, 1)]
-    return found + [{"name": "ours", "minutes": 10.0, "seed": 0, "knn": 0.7, "plain": 0.6}]
+    found += [
+        {"name": "ours", "minutes": 3, "seed": seed, "knn": 0.6 + 0.01 * seed, "plain": 0.5, "part": 0.55}
+        for seed in (0, 1)
+    ]
+    return found + [{"name": "ours", "minutes": 10.0, "seed": 0, "knn": 0.7, "plain": 0.6, "part": 0.58}]
 
 
 def small(peer: peers.Peer) -> peers.Peer:
@@ -40,10 +43,12 @@ def small(peer: peers.Peer) -> peers.Peer:
 @pytest.mark.parametrize("peer", PIL_PEERS, ids=lambda peer: peer.name)
 def test_a_peers_recipe_trains_and_is_looked_at_in_passing(peer):
     images = load_images("shapes", "train").images[:13]
+    threads = torch.get_num_threads()
     found = list(peers.trained(small(peer), images, [0.002, 0.0], seed=0, workers=0))
-    assert [minutes for minutes, _, _ in found] == [0.0, 0.002]
+    assert [minutes for minutes, *_ in found] == [0.0, 0.002] and 0 < found[0][3] < found[1][3] >= 0.12
+    assert torch.get_num_threads() == threads
     assert 6 == found[0][2] < found[1][2] and found[1][2] % 6 == 0
-    a, b = (torch.cat([weight.flatten() for weight in body.parameters()]) for _, body, _ in found)
+    a, b = (torch.cat([weight.flatten() for weight in body.parameters()]) for _, body, *_ in found)
     assert a.isfinite().all() and not torch.equal(a, b) and not found[0][1].training
 
 
@@ -51,6 +56,28 @@ def test_a_peers_recipe_trains_and_is_looked_at_in_passing(peer):
 def test_a_peers_views_are_normalised_pictures_of_32_pixels(peer):
     a, b = peers.Pairs(load_images("shapes", "train").images[:1], peer.views())[0]
     assert a.shape == b.shape == (3, 32, 32) and a.min() < 0 and not torch.equal(a, b)
+
+
+@pytest.mark.parametrize("peer", PIL_PEERS, ids=lambda peer: peer.name)
+def test_a_peers_encoder_is_measured_on_pictures_as_it_was_trained_on_them(peer):
+    images = load_images("shapes", "train").images[:6]
+    [(_, body, *_)] = peers.trained(small(peer), images, [0.0], seed=0, workers=0)
+    *_, last = peer.views().transforms
+    assert torch.equal(body[0](images / 255), torch.stack([last(image / 255) for image in images]))
+
+
+@pytest.mark.parametrize("faster", [0, 1])
+def test_views_are_made_where_the_steps_are_faster(monkeypatch, faster):
+    used, real = [], peers.steps
+    monkeypatch.setattr(peers, "pace", lambda peer, images, seed, workers: abs(workers - faster))
+
+    def steps(peer, images, seed, workers):
+        used.append(workers)
+        return real(peer, images, seed, 0)
+
+    monkeypatch.setattr(peers, "steps", steps)
+    list(peers.trained(small(PIL_PEERS[0]), load_images("shapes", "train").images[:6], [0.0], seed=0))
+    assert used == [faster]
 
 
 def test_peers_without_enough_images_for_a_batch_are_refused():
@@ -70,12 +97,13 @@ def test_the_summary_has_the_mean_over_seeds_and_each_of_them():
     assert numbers["knn/3min"] == pytest.approx(0.605) and numbers["knn/3min/each"] == [0.6, 0.61]
     assert numbers["knn/10min"] == 0.7 and numbers["UvA/3min"] == 0.4 and numbers["raw pixels"] == 0.36
     assert numbers["knn/10min/plain"] == 0.6 and numbers["UvA/3min/white"] == 0.45
+    assert numbers["knn/10min/part"] == 0.58 and numbers["UvA/3min/part"] == 0.38
     assert "knn/10min" in learn.table(numbers) and "each" not in learn.table(numbers)
 
 
 def test_a_series_goes_on_from_what_the_file_has(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(record, "RESULTS", tmp_path)
-    asked, both = [], {"knn": 0.5, "white": 0.5, "plain": 0.5}
+    asked, both = [], {"knn": 0.5, "white": 0.5, "plain": 0.5, "part": 0.5}
 
     def measured(name, minutes, seed, train, test):
         asked.append((name, minutes, seed))
@@ -100,11 +128,13 @@ def test_a_run_that_took_longer_than_its_minutes_does_not_count(capsys):
     assert "ours took 330.4 s for 5 minutes" in capsys.readouterr().err
 
 
-def test_runs_of_another_recipe_are_not_gone_on_from(tmp_path, capsys):
+def test_runs_of_another_recipe_or_machine_are_not_gone_on_from(tmp_path, capsys):
     path = tmp_path / "a.json"
     assert record.earlier_runs(path, {"area": (0.2, 1.0)}) == []
-    path.write_text(json.dumps({"recipe": {"area": [0.2, 1.0]}, "runs": [{"knn": 0.5}]}), encoding="utf-8")
-    assert record.earlier_runs(path, {"area": (0.2, 1.0)}) == [{"knn": 0.5}]
+    here = json.loads(json.dumps({"knn": 0.5, "measured": record.stamp()}))
+    path.write_text(json.dumps({"recipe": {"area": [0.2, 1.0]}, "runs": [here, {"knn": 0.6}]}), encoding="utf-8")
+    assert record.earlier_runs(path, {"area": (0.2, 1.0)}) == [here]
+    assert "1 runs of another machine" in capsys.readouterr().err
     assert record.earlier_runs(path, {"area": (0.3, 1.0)}) == []
     assert "another recipe" in capsys.readouterr().err
 
@@ -146,6 +176,12 @@ def test_the_figure_has_two_lines_for_each_recipe_and_a_level_for_each_control()
     assert [text.get_text() for text in ax.texts] == ["raw pixels"]
 
 
+def test_the_figure_says_which_line_was_measured_with_the_small_bank_and_draws_ours_so_too():
+    [ax] = figures.learning([row | {"bank": 100 if row["name"] == "UvA" else 500} for row in runs()]).axes
+    lines = {line.get_label(): tuple(line.get_ydata()) for line in ax.lines}
+    assert "UvA, bank of 100" in lines and lines["ours, bank of 100"] == (0.55, 0.58)
+
+
 # choices
 
 
@@ -165,7 +201,9 @@ def test_the_difference_of_a_choice_is_taken_seed_by_seed():
         for name, values in knn.items()
         for seed, value in enumerate(values)
     ]
-    found = choices.summary(rows)
+    rows.append({"choice": "AdamW", "seed": 0, "epochs": 2.0, "knn": 0.9, "plain": 0.9, "core_seconds": 4.0})
+    found = choices.summary(rows, epochs=1.0)  # those of two epochs are another question
+    assert found["AdamW"]["seeds"] == 2
     assert found["AdamW"]["difference"] == pytest.approx(-0.09)
     low, high = scipy.stats.ttest_1samp([-0.1, -0.08], 0).confidence_interval()
     assert (found["AdamW"]["low"], found["AdamW"]["high"]) == pytest.approx((low, high))

@@ -341,6 +341,7 @@ def test_a_copy_made_while_fast_computes_with_its_own_weights(images):
     ("files", "groups", "cores"),
     [
         ({"cpu.max": "50000 100000"}, "0::/", 1),
+        ({"cpu.max": "190000 100000"}, "0::/", 1),  # a second thread would wait for the first
         ({"a/cpu.max": "max 100000", "cpu.max": "100000 100000"}, "0::/a", 1),
         ({"cpu/a/cpu.cfs_quota_us": "100000", "cpu/a/cpu.cfs_period_us": "100000"}, "4:cpu,cpuacct:/a\n3:memory:/b", 1),
         ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, "4:cpu:/", None),

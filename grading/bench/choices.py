@@ -69,11 +69,12 @@ def main(arguments: list[str] | None = None) -> int:
         for finished in as_completed(runs):
             rows.append(finished.result())
             rows.sort(key=lambda row: (list(CHOICES).index(row["choice"]), row["epochs"], row["seed"]))
-            numbers = {"choices": summary(rows), "recipe": base, "runs": rows, "threads": 1}
+            numbers = {"choices": summary(rows, chosen.epochs), "epochs": chosen.epochs, "recipe": base, "runs": rows}
+            numbers |= {"threads": 1}
             numbers |= {"pictures": {"held_back": HELD_BACK, "bank": BANK}}
             seeds = sorted({row["seed"] for row in rows})
             record.write_result(path.stem, "python -m grading.bench.choices", seeds, numbers)
-    for name, found in summary(rows).items():
+    for name, found in summary(rows, chosen.epochs).items():
         interval = "" if found["low"] is None else f"  [{found['low']:+.2%}, {found['high']:+.2%}]"
         accuracies = f"{found['knn']:7.2%} (plain {found['plain']:.2%}){found['difference']:+8.2%}{interval}"
         print(f"{name:24}{accuracies}{found['core_seconds']:7.0f} core-s")
@@ -102,16 +103,18 @@ def run(name: str, seed: int, epochs: float, data: str) -> dict:
     plain, white = evaluation.knn_plain_and_white(bank_h, bank.labels, held_h, held.labels)
     print(f"{name:24} seed {seed}  k-NN {white:.1%}  {seconds:.0f} core-seconds", file=sys.stderr, flush=True)
     measured = {"knn": round(white, 4), "plain": round(plain, 4), "core_seconds": round(seconds, 1)}
-    return {"choice": name, "seed": seed, "epochs": epochs} | measured
+    return {"choice": name, "seed": seed, "epochs": epochs, "measured": record.stamp()} | measured
 
 
-def summary(rows: list[dict]) -> dict[str, dict]:
-    """For each choice: mean k-NN, processor time, and the difference from the recipe, seed by seed, with its interval."""
-    by_run = {(row["choice"], row["seed"], row["epochs"]): row for row in rows}
+def summary(rows: list[dict], epochs: float) -> dict[str, dict]:
+    """For each choice, of the runs of so many epochs: mean k-NN, processor time, and the difference from the recipe, seed
+    by seed, with its interval."""
+    rows = [row for row in rows if row["epochs"] == epochs]
+    by_run = {(row["choice"], row["seed"]): row for row in rows}
     found = {}
     for name in dict.fromkeys(row["choice"] for row in rows):
         mine = [row for row in rows if row["choice"] == name]
-        pairs = [(row, by_run.get(("the recipe", row["seed"], row["epochs"]))) for row in mine]
+        pairs = [(row, by_run.get(("the recipe", row["seed"]))) for row in mine]
         differences = [row["knn"] - other["knn"] for row, other in pairs if other]
         alone = name == "the recipe" or not differences
         compared = {"difference": 0.0, "low": None, "high": None} if alone else interval(differences)

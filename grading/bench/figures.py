@@ -38,8 +38,9 @@ def speeds(numbers: dict) -> Figure:
 
 def learning(rows: list[dict]) -> Figure:
     """k-NN accuracy against minutes: a dot a run, a line a recipe, dashed without whitening; controls that take no time
-    as level lines."""
+    as level lines; where one was measured with a smaller bank, ours with it too."""
     figure, ax = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
+    banks = sorted({each.get("bank", 0) for each in rows})
     for name in dict.fromkeys(each["name"] for each in rows):
         mine = [each for each in rows if each["name"] == name]
         plain, white = ("plain", "knn") if name == "ours" else ("knn", "white")
@@ -52,8 +53,12 @@ def learning(rows: list[dict]) -> Figure:
             points = sorted((each["minutes"], each[column]) for each in mine)
             times = sorted({minutes for minutes, _ in points})
             means = [statistics.mean(knn for minutes, knn in points if minutes == time) for time in times]
-            ax.plot(times, means, style, color=color(name), label=name if style == "-" else None)
+            label = name + (f", bank of {banks[0]:,}" if mine[0].get("bank", 0) < banks[-1] else "")
+            ax.plot(times, means, style, color=color(name), label=label if style == "-" else None)
             ax.plot(*zip(*points, strict=True), "o", color=color(name), markersize=4)
+        if name == "ours" and len(banks) > 1:
+            means = [statistics.mean(each["part"] for each in mine if each["minutes"] == time) for time in times]
+            ax.plot(times, means, ":", color=color(name), label=f"ours, bank of {banks[0]:,}")
     ax.plot([], [], "--", color="0.4", label="h as it is, not whitened")
     times = sorted({each["minutes"] for each in rows if each["minutes"]})
     ax.set_xscale("log")

@@ -5,8 +5,9 @@ Called by `make bench-learn`. Every run trains by the clock, alone on the machin
 training. Our encoder ends with a linear layer that whitens h (helpers.evaluation.whitened), fitted without labels
 within the time; "plain" is our encoder without it, and every other row stands there both ways. Our schedule ends with
 its time, so every time is a run of its own for each seed; a peer's lasts for hundreds of epochs, so one run is looked
-at in passing. Large encoders of peers are measured with a part of the bank, and the row says so. Nothing is chosen
-here: the recipe was chosen on a part of the training pictures. What is in the results file already is not run again,
+at in passing. Encoders that cost much are measured with a part of the bank alone, and the row says so. Nothing is chosen
+here: the recipe was chosen on a part of the training pictures. Every row also has "part": k-NN with the small bank, in
+which all rows can be compared. What is in the results file already is not run again,
 so a series that was stopped goes on.
 """
 
@@ -22,11 +23,13 @@ from torch import nn
 from data import record
 from grading.bench import figures, peers
 from grading.bench.loss import forget_peak, held
-from helpers import evaluation, training
+from helpers import encoder, evaluation, training
 from helpers.data import ImageSet, load_images
-from helpers.machine import cap_threads, has_bfloat16, return_memory
+from helpers.machine import cap_threads, has_bfloat16, keep_memory, return_memory
 
-PART = 10_000  # of the bank, and a fifth of it queries, where features alone would take half an hour
+PART = 10_000  # of the bank, and a fifth of it queries
+TRIAL = 50  # steps, to know how many fit into some minutes
+COSTLY = 200e6  # multiply-adds of a picture; with more, the features of the whole bank would take half an hour
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of our runs (default: 0 1 2)")
     parser.add_argument("--only", nargs="+", choices=["ours", "controls", *(peer.name for peer in peers.PEERS)])
     chosen = parser.parse_args(arguments)
-    threads = cap_threads()
+    cap_threads()
     train, test = (load_images(chosen.data, split) for split in ("train", "test"))
     path = record.RESULTS / "learn_cifar10.json"
     rows = [row for row in record.earlier_runs(path, asdict(ours(0))) if in_time(row)]
@@ -45,10 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
         left = [length for length in minutes if length not in done]
         if not left:
             continue
-        rows += [row | {"job": name} for row in measured(name, left, seed, train, test) if in_time(row)]
-        numbers = summary(rows) | {"threads": threads, "bfloat16": has_bfloat16(torch.device("cpu")), "runs": rows}
+        here = {"job": name, "threads": torch.get_num_threads(), "measured": record.stamp()}
+        rows += [row | here for row in measured(name, left, seed, train, test) if in_time(row)]
+        numbers = summary(rows) | {"runs": rows}
         numbers |= {"pictures": {"bank": len(train), "queries": len(test)}, "recipe": asdict(ours(0))}
-        record.write_result(path.stem, "make bench-learn", chosen.seeds, numbers)
+        record.write_result(path.stem, "make bench-learn", sorted({row["seed"] for row in rows}), numbers)
     figures.learning(rows).savefig(path.with_suffix(".svg"), metadata={"Date": None})
     print(table(summary(rows)))
     return 0
@@ -78,9 +82,10 @@ def measured(name: str, minutes: list[float], seed: int, train: ImageSet, test: 
         return control_rows(minutes, seed, train, test)
     rows = []
     peer = next(peer for peer in peers.PEERS if peer.name == name)
-    for length, body, seen in peers.trained(peer, train.images, minutes, seed):
-        part = PART if sum(weight.numel() for weight in body.parameters()) > 5e6 else len(train)
-        rows.append(row(name, length, seed, body, train, test, part) | {"images": seen})
+    for length, body, seen, seconds in peers.trained(peer, train.images, minutes, seed):
+        bank = PART if encoder.multiply_adds(body, train.images.shape[-1]) > COSTLY else len(train)
+        found = row(name, length, seed, body, train, test, bank)
+        rows.append(found | {"images": seen, "seconds": round(seconds, 1)})
     return rows
 
 
@@ -117,13 +122,17 @@ def control_rows(minutes: list[float], seed: int, train: ImageSet, test: ImageSe
     rows.append(row("random encoder", 0, seed, body, train, test, len(train)))
     fit = {"images": train.images, "labels": train.labels, "num_classes": len(train.classes), "seed": seed}
     fit |= {"half": has_bfloat16(torch.device("cpu"))}
+    keep_memory()
     start = time.perf_counter()
-    evaluation.fit_classifier(body, steps=20, **fit)
-    step = (time.perf_counter() - start) / 20
+    evaluation.fit_classifier(body, steps=TRIAL, **fit)
+    step = (time.perf_counter() - start) / TRIAL
     for length in minutes:
-        classifier = evaluation.fit_classifier(body, steps=max(20, int(60 * length / step)), **fit)
-        found = row("supervised", length, seed, classifier[0], train, test, len(train))
-        rows.append(found | {"accuracy": evaluation.accuracy(classifier, test.images, test.labels)})
+        start = time.perf_counter()
+        classifier = evaluation.fit_classifier(body, steps=max(TRIAL, int(60 * length / step)), **fit)
+        numbers = {"seconds": round(time.perf_counter() - start, 1)}
+        numbers |= {"accuracy": evaluation.accuracy(classifier, test.images, test.labels)}
+        rows.append(row("supervised", length, seed, classifier[0], train, test, len(train)) | numbers)
+    return_memory()
     return rows
 
 
@@ -140,20 +149,22 @@ def row(
     ]
     h = [evaluation.extract_features(body, part.images) for part in parts]
     knn, white = evaluation.knn_plain_and_white(h[0], parts[0].labels, h[1], parts[1].labels)
+    part = evaluation.knn_accuracy(h[0][:PART], parts[0].labels[:PART], h[1][: PART // 5], parts[1].labels[: PART // 5])
     print(f"{name:16}{minutes:5g} min  seed {seed}  k-NN {knn:.1%}, white {white:.1%}", file=sys.stderr, flush=True)
     found = {"name": name, "minutes": minutes, "seed": seed, "knn": round(knn, 4), "white": round(white, 4)}
-    return found | {"bank": bank, "queries": queries}
+    return found | {"part": round(part, 4), "bank": bank, "queries": queries}
 
 
 def summary(rows: list[dict]) -> dict:
-    """knn/3min and so on, the mean over our seeds, each of them, without the whitening; and two numbers for every other row."""
+    """knn/3min and so on, the mean over our seeds, each of them, without the whitening, with the small bank; the same for
+    every other row."""
     numbers = {}
     for each in sorted(rows, key=lambda each: (each["name"] != "ours", each["name"], each["minutes"])):
         key = f"knn/{each['minutes']:g}min" if each["name"] == "ours" else each["name"]
         key += f"/{each['minutes']:g}min" if each["name"] != "ours" and each["minutes"] else ""
         same = [other for other in rows if (other["name"], other["minutes"]) == (each["name"], each["minutes"])]
         second = "plain" if each["name"] == "ours" else "white"
-        for name, column in ((key, "knn"), (f"{key}/{second}", second)):
+        for name, column in ((key, "knn"), (f"{key}/{second}", second), (f"{key}/part", "part")):
             numbers[name] = round(statistics.mean(other[column] for other in same), 4)
         if each["name"] == "ours":
             numbers[f"{key}/each"] = [other["knn"] for other in same]

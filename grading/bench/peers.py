@@ -19,13 +19,21 @@ from torchvision.transforms.functional import to_pil_image
 from helpers import encoder, losses
 from helpers.projection_head import SimCLR, projection_mlp
 
+HALVES = (0.5,) * 3, (0.5,) * 3
+CIFAR = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 
 @dataclass(frozen=True)
 class Peer:
-    """Views of one picture at a time, model, optimizer, images in a batch, temperature; where they are written down."""
+    """Views of one picture at a time, model, optimizer, images in a batch, temperature; where they are written down.
+
+    norm: mean and spread of the channels that the views are normalised by.
+    """
 
     name: str
     source: str
+    norm: tuple[tuple[float, float, float], tuple[float, float, float]]
     views: Callable[[], Callable]
     model: Callable[[], SimCLR]
     optimizer: Callable[[nn.Module], torch.optim.Optimizer]
@@ -38,7 +46,7 @@ def uva_views() -> Callable:
     return transforms.Compose([
         transforms.RandomHorizontalFlip(), transforms.RandomResizedCrop(32), transforms.RandomApply([jitter], p=0.8),
         transforms.RandomGrayscale(p=0.2), transforms.GaussianBlur(kernel_size=9), transforms.ToTensor(),
-        transforms.Normalize((0.5,) * 3, (0.5,) * 3),
+        transforms.Normalize(*HALVES),
     ])  # fmt: skip
 
 
@@ -47,14 +55,16 @@ def cs231n_views() -> Callable:
     return transforms.Compose([
         transforms.RandomResizedCrop(32), transforms.RandomHorizontalFlip(p=0.5), transforms.RandomApply([jitter], p=0.8),
         transforms.RandomGrayscale(p=0.2), transforms.ToTensor(),
-        transforms.Normalize([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]),
+        transforms.Normalize(*CIFAR),
     ])  # fmt: skip
 
 
 def lightly_views() -> Callable:
     from lightly.transforms import SimCLRTransform  # installed beside the course by `make bench`
 
-    return SimCLRTransform(input_size=32, cj_strength=0.5, gaussian_blur=0.0).transforms[0]  # of two equal ones
+    mean, spread = IMAGENET  # its default
+    whole = SimCLRTransform(input_size=32, cj_strength=0.5, gaussian_blur=0.0, normalize={"mean": mean, "std": spread})
+    return whole.transforms[0]  # of two equal ones
 
 
 def imagenet_resnet18() -> SimCLR:
@@ -69,11 +79,11 @@ def small_resnet(arch: str) -> SimCLR:
 
 
 PEERS = (
-    Peer("UvA", "https://uvadlc-notebooks.readthedocs.io, tutorial 17", uva_views, imagenet_resnet18,
+    Peer("UvA", "https://uvadlc-notebooks.readthedocs.io, tutorial 17", HALVES, uva_views, imagenet_resnet18,
          lambda model: torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=1e-4), 256, 0.07),
-    Peer("CS231n", "https://cs231n.github.io, assignment 3", cs231n_views, lambda: small_resnet("resnet50"),
+    Peer("CS231n", "https://cs231n.github.io, assignment 3", CIFAR, cs231n_views, lambda: small_resnet("resnet50"),
          lambda model: torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-6), 64, 0.5),
-    Peer("lightly", "https://docs.lightly.ai, CIFAR-10 benchmark", lightly_views, lambda: small_resnet("resnet18"),
+    Peer("lightly", "https://docs.lightly.ai, CIFAR-10 benchmark", IMAGENET, lightly_views, lambda: small_resnet("resnet18"),
          lambda model: torch.optim.SGD(model.parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4), 128, 0.5),
 )  # fmt: skip
 
@@ -93,19 +103,41 @@ class Pairs(torch.utils.data.Dataset):
 
 
 def trained(
-    peer: Peer, images: Tensor, minutes: list[float], seed: int, workers: int = 1
-) -> Iterator[tuple[float, nn.Module, int]]:
-    """Train a peer by the clock: yields (minutes, a copy of the encoder in eval mode, images seen) at each of `minutes`.
+    peer: Peer, images: Tensor, minutes: list[float], seed: int, workers: int | None = None
+) -> Iterator[tuple[float, nn.Module, int, float]]:
+    """Train a peer by the clock: yields (minutes, encoder, images seen, seconds) at each of `minutes`.
 
-    Time that the caller takes between two of them does not count. Learning rates stay as they begin: the authors'
-    schedules last for hundreds of epochs, of which these are the first.
+    The encoder is a copy in eval mode that takes pictures in [0, 1] and normalises them as the peer's views are. Time
+    that the caller takes between two of them does not count. Learning rates stay as they begin: the authors' schedules
+    last for hundreds of epochs, of which these are the first.
 
     Args:
         images: (M, 3, H, W) uint8.
-        workers: processes that make views.
+        workers: processes that make views beside the one that trains, which has as many threads less; by default none or
+            one, whichever is faster here.
     """
     if len(images) < peer.batch_size:
         raise ValueError(f"{peer.name} takes {peer.batch_size} images a batch, and there are {len(images)}.")
+    threads = torch.get_num_threads()
+    if workers is None:
+        workers = min((0, 1), key=lambda number: pace(peer, images, seed, number))
+    left, spent, since = sorted(minutes), 0.0, time.perf_counter()
+    for model, seen in steps(peer, images, seed, workers):
+        if spent + time.perf_counter() - since >= 60 * left[0]:
+            spent += time.perf_counter() - since
+            torch.set_num_threads(threads)
+            body = nn.Sequential(transforms.Normalize(*peer.norm), copy.deepcopy(model.encoder)).eval()
+            yield left.pop(0), body, seen, spent
+            torch.set_num_threads(max(1, threads - workers))
+            since = time.perf_counter()
+        if not left:
+            break
+    torch.set_num_threads(threads)
+
+
+def steps(peer: Peer, images: Tensor, seed: int, workers: int) -> Iterator[tuple[SimCLR, int]]:
+    """Train for as long as it is asked to: the model and the images seen, after every step."""
+    torch.set_num_threads(max(1, torch.get_num_threads() - workers))
     torch.manual_seed(seed)
     model = peer.model().train()
     optimizer = peer.optimizer(model)
@@ -113,8 +145,8 @@ def trained(
         Pairs(images, peer.views()), peer.batch_size, shuffle=True, drop_last=True, num_workers=workers,
         persistent_workers=workers > 0,
     )  # fmt: skip
-    left, seen, spent, since = sorted(minutes), 0, 0.0, time.perf_counter()
-    while left:
+    seen = 0
+    while True:
         for x_a, x_b in loader:
             _, z = model(torch.cat([x_a, x_b]))  # (2N, 128)
             loss = losses.nt_xent(*z.chunk(2), peer.temperature)
@@ -122,9 +154,18 @@ def trained(
             loss.backward()
             optimizer.step()
             seen += len(x_a)
-            if spent + time.perf_counter() - since >= 60 * left[0]:
-                spent += time.perf_counter() - since
-                yield left.pop(0), copy.deepcopy(model.encoder).eval(), seen
-                since = time.perf_counter()
-            if not left:
-                return
+            yield model, seen
+
+
+def pace(peer: Peer, images: Tensor, seed: int, workers: int, count: int = 4) -> float:
+    """Seconds of so many steps, the first one, in which everything is set up, left out."""
+    threads = torch.get_num_threads()
+    try:
+        running = steps(peer, images, seed, workers)
+        next(running)
+        start = time.perf_counter()
+        for _ in range(count):
+            next(running)
+        return time.perf_counter() - start
+    finally:
+        torch.set_num_threads(threads)
