@@ -26,7 +26,7 @@ TRIES = 10  # boxes drawn before the centre crop is taken, as in torchvision
 def uniform(count: int, columns: int, generator: Generator | None) -> Tensor:
     """(count, columns) numbers in [0, 1), drawn and left where the generator lives (None: torch's global one, the CPU).
 
-    With a generator on the CPU, a GPU therefore makes the same views, and nothing has to wait for it.
+    With a generator on the CPU, a GPU therefore makes the same views.
     """
     return torch.rand(count, columns, generator=generator, device="cpu" if generator is None else generator.device)
 

@@ -9,7 +9,9 @@ import errno
 import io
 import json
 import os
+import platform
 import sys
+import zlib
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ from helpers.encoder import build_encoder
 from helpers.projection_head import SimCLR, head_for
 
 FORMAT = "two views, checkpoint 1"
+HOST = platform.node() or "here"  # a folder may be shared, and a process's number means something on its own host alone
+BUILT_FROM = {"arch", "small_images", "hidden_dim", "out_dim"}  # what a recipe has to say for its model to be built
 
 
 def save_checkpoint(path: str | Path, state: Mapping) -> None:
@@ -79,7 +83,7 @@ def halved(model: nn.Module) -> dict[str, Tensor]:
 
 def write_whole(path: Path, content: memoryview) -> None:
     """Write a file in one instant, as save_checkpoint promises."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+    unfinished = path.with_name(f"{path.name}.{HOST}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(unfinished, "wb") as file:
@@ -99,8 +103,9 @@ def write_whole(path: Path, content: memoryview) -> None:
 
 
 def left_by_the_killed(path: Path) -> list[Path]:
-    """Unfinished files of this checkpoint whose process is gone."""
-    parts = path.parent.glob(f"{path.name}.*.part")
+    """Unfinished files of this checkpoint that a process of this host began, which is gone."""
+    begun = f"{path.name}.{HOST}."
+    parts = [part for part in path.parent.glob("*.part") if part.name.startswith(begun)]
     return [part for part in parts if (pid := part.suffixes[-2][1:]).isdigit() and not psutil.pid_exists(int(pid))]
 
 
@@ -122,6 +127,14 @@ def load_checkpoint(path: str | Path) -> dict:
     if not isinstance(state, dict) or state.pop("format", None) != FORMAT:
         raise ValueError(f"{path} holds PyTorch data, but is not a checkpoint of this course. Choose another file.")
     return state
+
+
+def fingerprint(images: Tensor) -> list[int]:
+    """Enough to notice other images, or another order of them: their shape, and a checksum of every byte."""
+    checksum = 0
+    for some in images.split(4096):
+        checksum = zlib.crc32(some.cpu().contiguous().numpy(), checksum)
+    return [*images.shape, checksum]
 
 
 def read_model(path: Path) -> dict:
@@ -156,6 +169,10 @@ def load_model(path: str | Path) -> tuple[SimCLR, dict]:
     if not {"model", "recipe"} <= state.keys():
         raise ValueError(f"{path} holds {', '.join(sorted(state)) or 'nothing'}; a model needs 'model' and 'recipe'.")
     recipe = state["recipe"]
+    if missing := BUILT_FROM - recipe.keys():
+        raise ValueError(
+            f"the recipe in {path} does not say {', '.join(sorted(missing))}: no model can be built from it."
+        )
     encoder, feature_dim = build_encoder(recipe["arch"], recipe["small_images"])
     norm = recipe.get("head_norm", False)  # older files say nothing of it
     model = SimCLR(encoder, head_for(feature_dim, recipe["hidden_dim"], recipe["out_dim"], norm))

@@ -12,6 +12,7 @@ Alone, outside torchrun, each function here does what its name says for one proc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from types import MethodType
 
 import torch
@@ -22,6 +23,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.parallel import DistributedDataParallel
 
 from helpers import losses
+
+PATIENCE = timedelta(hours=2)  # for process 0 to fetch a data set, while the others wait
 
 
 def processes() -> int:
@@ -47,7 +50,7 @@ def started() -> Iterator[None]:
         )
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if gpu else "gloo")
+    dist.init_process_group("nccl" if gpu else "gloo", timeout=PATIENCE)
     try:
         yield
     finally:

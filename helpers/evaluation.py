@@ -426,6 +426,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
         if train.labels is None or test.labels is None:
             raise ValueError(f"{options.data} has no labels; an accuracy needs them.")
+        if len(train.labels.unique()) < 2:
+            raise ValueError(f"{options.data} has one class; an accuracy needs two.")
         print(
             f"{options.checkpoint} on {options.data}: {len(train.images)} train images, {len(test.images)} test images"
         )

@@ -77,7 +77,7 @@ def nt_xent_chunked(z_a: Tensor, z_b: Tensor, temperature: float = 0.5, chunk: i
 
     Args:
         z_a, z_b, temperature: as for `nt_xent`; the temperature at least 0.003.
-        chunk: side of a block in rows; 512 suits a CPU's cache, and 4096 a GPU.
+        chunk: side of a block in rows; 512 suits a CPU's cache.
 
     Returns:
         () as `nt_xent`; it can be differentiated once.

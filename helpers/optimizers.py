@@ -72,6 +72,7 @@ class Muon(Optimizer):
 
     A convolution (O, I, h, w) counts as a matrix (O, I·h·w), and is rescaled to length √O before its step: batch
     normalisation makes the length of a filter meaningless, so it is kept where the step has the same effect all along.
+    Where none follows a convolution, its length does mean something: take AdamW for such a network.
 
     Args:
         model: its weights with more than one axis are the matrices, but for the first, which meets pixels.
@@ -102,7 +103,7 @@ class Muon(Optimizer):
         sum_of_gradients.mul_(group["momentum"]).add_(weight.grad)
         direction = orthogonal((weight.grad + group["momentum"] * sum_of_gradients).flatten(1))  # (O, I·h·w)
         if weight.ndim == 4:
-            weight.mul_(math.sqrt(len(weight)) / weight.norm())
+            weight.mul_(math.sqrt(len(weight)) / weight.norm().clamp(min=1e-12))
         else:
             direction *= max(1, direction.shape[0] / direction.shape[1]) ** 0.5
         weight.sub_(direction.view_as(weight), alpha=group["lr"] * group["ratio"])

@@ -28,7 +28,7 @@ from helpers import augmentation, checkpoints, data, distributed, encoder, evalu
 from helpers.augmentation import TwoViewsOfBatch
 from helpers.clinic import CAUSES, clinic, clinic_curves  # noqa: F401  the fourth exercise of 05 belongs here too
 from helpers.distributed import nt_xent  # losses.nt_xent, for one process or several
-from helpers.machine import best_device, cap_threads, fast, versions
+from helpers.machine import best_device, cap_threads, fast, near, versions
 from helpers.optimizers import optimizer_for
 from helpers.projection_head import SimCLR, head_for
 
@@ -40,14 +40,14 @@ class Recipe:
     """All settings of one pretraining run. The defaults suit the built-in pictures and two CPU cores."""
 
     arch: str = "resnet8"  # the shortest h, 128 numbers; resnet18 needs 9 times the arithmetic
-    small_images: bool = False  # the ImageNet stem costs a tenth on two cores; True (3×3 stem) sees more, given time
+    small_images: bool = False  # the ImageNet stem has a tenth of the arithmetic; True (3×3 stem) sees more, given time
     view_size: int = 32  # pixels; the side of the images
     epochs: float = 20  # times every image is seen; 2.5 ends in the middle of the third epoch
     batch_size: int = 128  # N images, so 2N views and 2N - 2 negatives for each anchor
     views: int = 2  # of every image of a batch; with more, every pair of them is a positive (Shidani et al. 2024)
     optimizer: str = "adamw"  # or "muon", which learns more in few steps, or "lars", the paper's, for large batches
     base_lr: float = 3e-3  # reached at the end of the warm-up
-    weight_decay: float = 0.01  # of AdamW, decoupled, per unit of learning rate; the others do without
+    weight_decay: float = 0.01  # of AdamW, decoupled, per unit of learning rate; Muon has none
     warmup_fraction: float = 0.05  # of all steps; the paper warms up for 10 of its 100 or more epochs
     temperature: float = 0.2  # of NT-Xent; between the paper's best, 0.1 and 0.5 (table 5)
     strength: float = 1.0  # of the colour distortion; the paper uses 1 on ImageNet and 0.5 on CIFAR-10
@@ -99,7 +99,7 @@ def step_on_views(model: nn.Module, optimizer: Optimizer, views: Sequence[Tensor
     """train_step for two views or more, (N, 3, H, W) each: the loss is the mean over all pairs of views.
 
     V views of N images cost V / 2 times what two cost, and have V (V - 1) / 2 times as many pairs (Shidani et al. 2024,
-    "Poly-View Contrastive Learning"). What two, four and eight are worth: data/results/choices_cifar10.json.
+    "Poly-View Contrastive Learning").
     """
     model.train()
     _, z = model(torch.cat(tuple(views)))  # (V·N, D)
@@ -197,7 +197,7 @@ def check_sizes(images: Tensor, recipe: Recipe) -> None:
 def save(checkpoint, model, optimizer, generator, images, recipe, history) -> None:
     """Write all that the next epoch depends on."""
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "generator": generator.get_state()}
-    state |= {"history": history, "recipe": asdict(recipe), "images": fingerprint(images)}
+    state |= {"history": history, "recipe": asdict(recipe), "images": checkpoints.fingerprint(images)}
     checkpoints.save_checkpoint(checkpoint, state)
 
 
@@ -211,7 +211,7 @@ def resume(checkpoint, model, optimizer, generator, images, recipe) -> dict:
     afresh = "Delete it to start afresh, or choose another file."
     if changed:
         raise ValueError(f"{checkpoint} comes from a run with another {', another '.join(changed)}. {afresh}")
-    if state["images"] != fingerprint(images):
+    if state["images"] != checkpoints.fingerprint(images):
         raise ValueError(f"{checkpoint} comes from a run on other images. {afresh}")
     try:
         model.load_state_dict(state["model"])
@@ -220,11 +220,6 @@ def resume(checkpoint, model, optimizer, generator, images, recipe) -> dict:
         raise ValueError(f"{checkpoint} holds the weights of another architecture than this model. {afresh}") from None
     generator.set_state(state["generator"])
     return state["history"]
-
-
-def fingerprint(images: Tensor) -> list[int]:
-    """Enough to notice other images: their shape, and the sum of about a thousand of them."""
-    return [*images.shape, int(images[:: max(1, len(images) // 1000)].sum())]
 
 
 @contextmanager
@@ -259,11 +254,12 @@ def recipe_for(name: str, side: int, **settings) -> Recipe:
     """A recipe for a data set, by its name and the side of its images in pixels; settings are fields of Recipe.
 
     Photographs get an encoder twice as wide, h from quarters, four views each, half the colour strength, smaller crops,
-    a lower temperature, Muon and a batch norm in the head; `make choices` takes these back one by one. Up to 64 pixels
-    a side they get the small-image stem. Our small encoders then train on views of three quarters of the side: in equal
-    time they see nearly twice as many, and things in a crop look larger than in the whole picture, which comes later
-    (Touvron et al. 2019). On the built-in pictures only the larger encoders get the small-image stem. LARS gets the
-    paper's rate, 0.075 · √batch size (appendix B.1): it is a share of a layer's length, and far larger than AdamW's.
+    a lower temperature, Muon and a batch norm in the head; `make choices` takes such choices back one by one, and its
+    results file says which were measured. Up to 64 pixels a side they get the small-image stem. Our small encoders then
+    train on views of three quarters of the side: in equal time they see nearly twice as many, and things in a crop look
+    larger than in the whole picture, which comes later (Touvron et al. 2019). On the built-in pictures only the larger
+    encoders get the small-image stem. LARS gets the paper's rate, 0.075 · √batch size (appendix B.1): it is a share of
+    a layer's length, and far larger than AdamW's.
     """
     arch = settings.get("arch", Recipe.arch if name == "shapes" else "resnet8x2-quarters")
     narrow, small = arch in encoder.NARROW, side <= 64
@@ -401,8 +397,7 @@ def epochs_in(
     left = seconds - (time.perf_counter() - started)
     epochs = distributed.agreed(max(1, int(left / per_epoch * steps)) / steps)
     if keep is not None:
-        keep.parent.mkdir(parents=True, exist_ok=True)
-        keep.write_text(f"{epochs}\n")
+        checkpoints.write_whole(keep, memoryview(f"{epochs}\n".encode()))
     return epochs
 
 
@@ -446,7 +441,7 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
     recipe = recipe_for(arguments.data, images.images.shape[-1], **given)
     cap_threads()
     model, two_views = build_model(recipe).to(best_device()), views_of(recipe)
-    labelled = images
+    pictures, labelled = near(images.images, best_device()), images
     if images.labels is None and arguments.data == "stl10":  # it has labels in another split
         labelled = data.load_images(arguments.data, "train", image_size=arguments.image_size)
     monitor = knn_monitor(labelled) if labelled.labels is not None else None
@@ -456,9 +451,9 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
         keep = out / "epochs.txt"
         if not checkpoint.exists():  # the number is of a run that was deleted, or had not begun
             keep.unlink(missing_ok=True)
-        epochs = epochs_in(arguments.seconds, model, images.images, two_views, recipe, monitor, keep)
+        epochs = epochs_in(arguments.seconds, model, pictures, two_views, recipe, monitor, keep)
         recipe = replace(recipe, epochs=epochs)
-    history = with_progress_bar(model, images.images, two_views, recipe, monitor, checkpoint)
+    history = with_progress_bar(model, pictures, two_views, recipe, monitor, checkpoint)
     if distributed.rank() > 0:
         return
     if done == math.ceil(recipe.epochs) and (out / "result.json").exists():

@@ -1,7 +1,8 @@
 """Kill a training run from the command line again and again, resume it, and compare the end bit by bit: `make kills`.
 
-A run that nothing disturbs comes first, twice. Then a run of the same line is ended by kill -9, in turn at any moment,
-soon after the imports, and while a checkpoint is being written. The same line goes on with it; a run that
+A run that nothing disturbs comes first, twice. Then a run of the same line is ended by kill -9, in turn before its first
+checkpoint or at any moment, soon after the imports, and while a checkpoint is being written; what that leaves is there for
+the next one to clear away. The same line goes on with it; a run that
 gets to its end is compared, and the next one begins, until all kills are done. Compared are weights, optimizer, random state and
 history, so also the order of the images, the views, the learning rates and the monitor. Everything runs on the CPU.
 """
@@ -23,35 +24,40 @@ from tqdm import tqdm
 
 from data.record import write_result
 from helpers import checkpoints, shapes
+from helpers.machine import usable_cores
 
 ROOT = Path(__file__).parent.parent
 IMAGES, BATCH = 160, 32
 
 
-def training(images: Path, out: Path, epochs: int) -> subprocess.Popen:
-    """The run, begun or resumed, as a process."""
+def training(images: Path, out: Path, epochs: int, threads: int) -> subprocess.Popen:
+    """The run, begun or resumed, as a process; what it says goes to a file beside `out`."""
     line = [sys.executable, "-m", "helpers.training", "--data", f"folder:{images}", "--out", str(out)]
     line += ["--epochs", str(epochs), "--batch-size", str(BATCH), "--image-size", "32"]
-    env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(line, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads)}
+    with open(said_by(out), "w") as said:
+        return subprocess.Popen(line, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=said)
 
 
-def finish(process: subprocess.Popen) -> None:
+def said_by(out: Path) -> Path:
+    return out.with_suffix(".log")
+
+
+def finish(process: subprocess.Popen, out: Path) -> None:
     """Wait for its end; RuntimeError, with what it said, where that is not a good one."""
-    said = process.communicate(timeout=600)[1]
-    if process.returncode != 0:
-        raise RuntimeError(f"the training ended with {process.returncode}:\n{said}")
+    if process.wait(timeout=600) != 0:
+        raise RuntimeError(f"the training ended with {process.returncode}:\n{said_by(out).read_text()}")
 
 
 def kill(process: subprocess.Popen, out: Path, seconds: float, while_writing: bool) -> bool:
     """End the process with kill -9 after this time, or then at its next write; False where it was done before."""
-    end = time.monotonic() + seconds
+    end, before = time.monotonic() + seconds, set(unfinished(out))
     while process.poll() is None:
-        if time.monotonic() > end and (not while_writing or unfinished(out)):
-            process.kill(), process.communicate()
+        if time.monotonic() > end and (not while_writing or set(unfinished(out)) - before):
+            process.kill(), process.wait()
             return True
         time.sleep(0.0005)
-    finish(process)
+    finish(process, out)
     return False
 
 
@@ -78,7 +84,7 @@ def write_images(folder: Path) -> None:
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / str(label) / f"{number:04}.png")
 
 
-def disturb(kills: int, folder: Path, epochs: int = 60, twice: bool = True, seed: int = 0) -> dict:
+def disturb(kills: int, folder: Path, epochs: int = 60, twice: bool = True, threads: int = 1, seed: int = 0) -> dict:
     """Kill runs so often and compare each with the undisturbed one.
 
     Args:
@@ -86,40 +92,47 @@ def disturb(kills: int, folder: Path, epochs: int = 60, twice: bool = True, seed
         folder: an empty one, for pictures and runs.
         epochs: of a run.
         twice: run the undisturbed one again, to see that it is the same.
+        threads: of every run.
         seed: of the moments.
 
     Returns:
-        counts, and "identical": whether every killed run ended as the undisturbed one.
+        counts, and "identical": whether every killed run ended as the undisturbed one. "cleared" counts the unfinished
+        files that killed runs left and later ones took away, "left" those that were there at the end.
     """
     images, whole, out = folder / "images", folder / "whole", folder / "killed"
     write_images(images)
     start = time.monotonic()
-    finish(training(images, whole, epochs))
+    finish(training(images, whole, epochs, threads), whole)
     life = time.monotonic() - start
     imports = life - json.loads((whole / "result.json").read_text())["seconds"]
     wanted = checkpoints.load_checkpoint(whole / "checkpoint.pt")
     result = {"kills": 0, "while_writing": 0, "before_the_first_checkpoint": 0, "resumed": 0, "runs": 0}
-    result |= {"epochs": epochs, "steps": len(wanted["history"]["loss"]), "threads": torch.get_num_threads()}
+    result |= {"epochs": epochs, "steps": len(wanted["history"]["loss"]), "threads": threads}
+    result |= {"cleared": 0, "left": 0}
     if twice:
-        finish(training(images, folder / "again", epochs))
+        finish(training(images, folder / "again", epochs, threads), folder / "again")
         result["twice_the_same"] = same(wanted, checkpoints.load_checkpoint(folder / "again" / "checkpoint.pt"))
     draw, identical, under_way = random.Random(seed), [], False
     with tqdm(total=kills, unit="kill") as bar:
         while result["kills"] < kills or under_way:
-            process, kind = training(images, out, epochs), result["kills"] % 3
+            before = set(unfinished(out))
+            process, kind = training(images, out, epochs, threads), result["kills"] % 3
             under_way = True
-            result["resumed"] += (out / "checkpoint.pt").exists()
-            moment = draw.uniform(imports, (imports + life) / 2) if kind else draw.uniform(0, life)
+            begun = (out / "checkpoint.pt").exists()
+            result["resumed"] += begun
+            earliest, latest = (imports, (imports + life) / 2) if kind else (0, life if begun else imports)
+            moment = draw.uniform(earliest, latest)
             if result["kills"] == kills:
-                finish(process)
+                finish(process, out)
             elif kill(process, out, moment, while_writing=kind == 2):
                 result["kills"] += 1
-                result["while_writing"] += bool(unfinished(out))
+                result["while_writing"] += bool(set(unfinished(out)) - before)
+                result["cleared"] += len(before - set(unfinished(out)))
                 result["before_the_first_checkpoint"] += not (out / "checkpoint.pt").exists()
-                for part in unfinished(out):
-                    part.unlink()
                 bar.update()
                 continue
+            result["cleared"] += len(before - set(unfinished(out)))
+            result["left"] += len(unfinished(out))
             identical.append(same(wanted, checkpoints.load_checkpoint(out / "checkpoint.pt")))
             result["runs"] += 1
             shutil.rmtree(out)
@@ -134,11 +147,11 @@ def main(arguments: list[str] | None = None) -> int:
     kills = parser.parse_args(arguments).kills
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        result = disturb(kills, Path(folder))
+        result = disturb(kills, Path(folder), threads=usable_cores())
     result["seconds"] = round(time.monotonic() - start)
     print(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in result.items()))
     write_result("kills", f"python -m tests.kill_training --kills {kills}", 0, result)
-    return int(not (result["identical"] and result["twice_the_same"]))
+    return int(not (result["identical"] and result["twice_the_same"] and not result["left"]))
 
 
 if __name__ == "__main__":

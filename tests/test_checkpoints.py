@@ -72,7 +72,9 @@ def test_saving_does_not_change_the_state(tmp_path):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
 def test_a_full_disk_is_said_in_a_sentence_and_the_earlier_checkpoint_stays(tmp_path):
     checkpoints.save_checkpoint(tmp_path / "a.pt", {"step": 1})
-    (tmp_path / f"a.pt.{os.getpid()}.part").symlink_to("/dev/full")  # every write there fails as on a full disk
+    (tmp_path / f"a.pt.{checkpoints.HOST}.{os.getpid()}.part").symlink_to(
+        "/dev/full"
+    )  # every write there fails as on a full disk
     with pytest.raises(OSError, match=r"could not be written: the disk is full .* The earlier a\.pt is intact\.$"):
         checkpoints.save_checkpoint(tmp_path / "a.pt", {"step": 2, "weights": torch.zeros(1000)})
     assert checkpoints.load_checkpoint(tmp_path / "a.pt") == {"step": 1}
@@ -80,10 +82,15 @@ def test_a_full_disk_is_said_in_a_sentence_and_the_earlier_checkpoint_stays(tmp_
 
 
 def test_what_a_killed_process_left_unfinished_is_cleared_away_and_a_living_ones_is_not(tmp_path):
-    gone, alive = tmp_path / "a.pt.4194304.part", tmp_path / f"a.pt.{os.getppid()}.part"  # no process has 2^22
-    gone.touch(), alive.touch()
-    checkpoints.save_checkpoint(tmp_path / "a.pt", {"x": 1})
-    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a.pt", alive])
+    names = (f"{checkpoints.HOST}.4194304", f"{checkpoints.HOST}.{os.getppid()}", "elsewhere.4194304")  # none has 2^22
+    for name in ("a[1].pt", "a.pt"):  # a name may look like a pattern
+        gone, alive, foreign = (tmp_path / f"{name}.{each}.part" for each in names)
+        gone.touch(), alive.touch(), foreign.touch()
+        checkpoints.save_checkpoint(tmp_path / name, {"x": 1})
+        assert {path.name for path in tmp_path.glob("*.part") if path.name.startswith(name)} == {
+            alive.name,
+            foreign.name,
+        }
 
 
 def test_a_place_that_cannot_be_written_is_said_in_a_sentence(tmp_path):
@@ -168,6 +175,12 @@ def test_weights_of_another_architecture_are_said_in_a_sentence(tmp_path, model)
         checkpoints.save_checkpoint(tmp_path / "a.pt", {"model": model.state_dict(), "recipe": recipe | wrong})
         with pytest.raises(ValueError, match=f"does not fit .*{words}"):
             checkpoints.load_model(tmp_path / "a.pt")
+
+
+def test_a_recipe_that_builds_no_model_is_said_in_a_sentence(tmp_path, model):
+    checkpoints.save_checkpoint(tmp_path / "a.pt", {"model": model.state_dict(), "recipe": {"arch": "resnet8"}})
+    with pytest.raises(ValueError, match="a.pt does not say hidden_dim, out_dim, small_images"):
+        checkpoints.load_model(tmp_path / "a.pt")
 
 
 def test_a_checkpoint_without_a_model_is_said_in_a_sentence(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -384,7 +385,7 @@ def checkpoint(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two classes, dark and light, 24 pictures each; and two pictures without a class."""
+    """Two classes, dark and light, 24 pictures each; the dark ones alone; and pictures without a class."""
     from PIL import Image
 
     numbers = np.random.default_rng(0)
@@ -393,6 +394,7 @@ def folder(tmp_path):
         for index in range(24):
             pixels = numbers.integers(100, size=(32, 32, 3)) + 150 * label
             Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "own" / name / f"{index:02}.png")
+    shutil.copytree(tmp_path / "own" / "dark", tmp_path / "one" / "dark")
     (tmp_path / "loose").mkdir()
     for index in range(10):
         Image.new("RGB", (32, 32), (20 * index, 0, 0)).save(tmp_path / "loose" / f"{index}.png")
@@ -434,6 +436,7 @@ def test_the_command_line_measures_pictures_of_the_size_it_is_given(checkpoint, 
         ("short.pt", "shapes", "cut short"),
         ("foreign.pt", "shapes", "not a checkpoint of this course"),
         ("checkpoint.pt", "folder:loose", "no labels"),
+        ("checkpoint.pt", "folder:one", "has one class; an accuracy needs two"),
         ("checkpoint.pt", "nowhere", "There is no data set"),
     ],
 )

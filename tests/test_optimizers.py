@@ -115,6 +115,14 @@ def test_a_muon_step_on_a_filter_is_independent_of_the_filters_length():
     torch.testing.assert_close(*steps)
 
 
+def test_muon_moves_a_convolution_of_zeros():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3))
+    nn.init.zeros_(net[1].weight)
+    net[1].weight.grad = torch.ones_like(net[1].weight)
+    Muon(net, 1e-3).step()
+    assert net[1].weight.isfinite().all() and net[1].weight.any()
+
+
 @pytest.mark.parametrize("make", [lambda m: LARS(m.parameters(), lr=0.5), lambda m: Muon(m, lr=7e-4)])
 def test_what_an_optimizer_keeps_follows_the_weights_when_it_is_loaded(model, make):
     """A checkpoint lies on the CPU in float32; doubles stand in for a GPU."""

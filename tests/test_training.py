@@ -219,6 +219,12 @@ def test_a_checkpoint_of_other_images_is_refused(images, tmp_path):
         pretrain(images.flip(3) // 2, checkpoint=tmp_path / "a.pt")
 
 
+def test_a_checkpoint_of_the_same_images_in_another_order_is_refused(images, tmp_path):
+    pretrain(images, checkpoint=tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="other images"):
+        pretrain(images.flip(0), checkpoint=tmp_path / "a.pt")
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(images, tmp_path):
     pretrain(images, checkpoint=tmp_path / "a.pt")
     model = training.build_model(replace(RECIPE, hidden_dim=17))

@@ -6,6 +6,7 @@ the comparison needs; this one stays as it is.
 """
 
 import os
+import platform
 import subprocess
 import sys
 import sysconfig
@@ -21,14 +22,15 @@ def environment() -> Path:
     """The Python of the environment with the others, made where it is not there yet."""
     python = PLACE / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     ready = PLACE / "installed.txt"
-    if not ready.exists() or ready.read_text().split() != list(PEERS):
+    wanted = [f"python=={platform.python_version()}", *PEERS]
+    if not ready.exists() or ready.read_text().split() != wanted:
         print(f"installing {', '.join(PEERS)} into {PLACE}", file=sys.stderr)
         venv.create(PLACE, clear=True, with_pip=False)
         inside = sysconfig.get_path("purelib", vars={"base": str(PLACE)})
         (Path(inside) / "course.pth").write_text(sysconfig.get_path("purelib") + "\n")
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PEERS]
         subprocess.run(pip, check=True)
-        ready.write_text("\n".join(PEERS) + "\n")
+        ready.write_text("\n".join(wanted) + "\n")
     return python
 
 

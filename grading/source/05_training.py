@@ -468,8 +468,8 @@ print(f"{len(pictures):,} images, {epochs} epochs of {len(pictures) // recipe.ba
 #
 # **If you must stop**: press *Stop training* below the curves. While a cell runs the kernel hears no button, so this
 # one asks the Jupyter server to interrupt it, as *Kernel → Interrupt Kernel* (the square) does. Whole epochs are kept.
-# Then run the same cell again, today or tomorrow: it goes on after the last whole epoch, and ends with the same weights
-# as if nobody had stopped it. If you restarted the kernel, run the cells above it first.
+# Then run the same cell again, today or tomorrow: it goes on after the last whole epoch, and ends (on the CPU, to the
+# last bit) with the same weights as if nobody had stopped it. If you restarted the kernel, run the cells above it first.
 
 # %%
 run, N = folder / "run.pt", recipe.batch_size
@@ -478,7 +478,7 @@ moments = training.keep_moments(folder / "moments", model, recipe, done, watch) 
 kept = "Whole epochs are kept; run this cell again to go on."
 on_step, watched = widgets.live_training(N, moments, 1 / max(1, len(labelled.classes)), before, kept)
 start = time.perf_counter()
-with machine.fast(model), training.stoppable(run, recipe):  # fast: bfloat16 where the hardware has it, half the time
+with machine.fast(model), training.stoppable(run, recipe):  # fast: bfloat16 where the hardware has it
     history = my.pretrain(model, pictures.images.to(machine.best_device()), two_views, recipe,
                           monitor=watched, checkpoint=run, on_step=on_step)
 print(f"{time.perf_counter() - start:.0f} s")
@@ -549,7 +549,7 @@ if TENSORBOARD:
 #     python -m helpers.evaluation runs/first/checkpoint.pt
 #
 # The folder is the experiment's name. Its `result.json` holds every setting, the seed, the versions, each step's loss,
-# and the command: given again with another `--out`, it makes the same weights on the same machine.
+# and the command: given again with another `--out`, it makes the same weights on the same machine (a GPU rounds a little differently each time).
 #
 # **Larger photographs.** STL-10 has 100,000 pictures without labels, 96 × 96, and 13,000 with. Fetch it once (2.6 GB:
 # `python -m helpers.data stl10`), then `COURSE_DATA=stl10 make lab` runs this notebook on it, best with a GPU. In code,
