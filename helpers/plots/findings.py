@@ -47,7 +47,7 @@ def finding(rows: dict[str, dict[str, list[float]]], title: str) -> Figure:
         ax.set_xticks(places, list(rows), rotation=30 if crowded else 0, ha="right" if crowded else "center")
         ax.margins(x=0.25 if len(rows) < 4 else 0.1, y=0.15)
         if name in SHARES:
-            ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+            ax.yaxis.set_major_formatter(PercentFormatter(1))  # as many digits as the axis needs
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()
     figure.suptitle(title.replace("_", " "), fontsize=10)
