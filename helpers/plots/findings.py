@@ -4,6 +4,7 @@ import re
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 SHARES = {"knn", "knn of z", "contrastive", "identified", "supervised", "probe", "frozen", "fine-tuned", "from scratch"}
 LABELS = {"knn": "k-NN accuracy of h", "knn of z": "k-NN accuracy of z", "contrastive": "positives found",
