@@ -657,9 +657,9 @@ if bank.factors:
 
 # %% [markdown]
 # With the encoder that comes with the course, *position* can be read better from $h$ than from $z$; *scale*,
-# *brightness* and the disc go the same way. That is one encoder; over four seeds position and brightness hold, and for
-# scale it cannot be said (`predict("forgotten", ...)` in 03). The object's *hue* is gone from both, though the
-# untrained encoder holds it: colour distortion taught $h$, too, to drop it.
+# *brightness* and the disc go the same way. That is one encoder; over four seeds, trained for less long, position,
+# brightness and hue hold, and for scale it cannot be said (`predict("forgotten", ...)` in 03). Of the object's *hue* the
+# long-trained encoder has nothing left, in $h$ either, though the untrained one holds it: colour distortion taught it so.
 #
 # So for *where*, take $h$ and not $z$; for *what colour*, neither: train with weaker colours. "Good representation"
 # always means good **for** something.
