@@ -275,6 +275,11 @@ def test_controls_are_what_needs_no_training(lab):
     assert all(0 < value < 1 for value in numbers.values())
 
 
+def test_every_small_run_was_measured_to_take_less_than_two_minutes():
+    measured = json.loads((command.RESULTS / "timings.json").read_text(encoding="utf-8"))["predictions"]
+    assert list(measured) == list(FINDINGS) and all(each["seconds"] < 120 for each in measured.values())
+
+
 def test_a_finding_whose_encoders_learned_nothing_is_marked(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "RESULTS", tmp_path)
     (tmp_path / "findings_controls.json").write_text('{"knn": {"random encoder": [0.3, 0.32]}}')
