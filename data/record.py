@@ -65,10 +65,8 @@ def earlier_runs(path: Path, recipe: dict) -> list[dict]:
         return []
     here = json.loads(json.dumps(stamp()["machine"]))
     kept = [run for run in result["runs"] if run.get("measured", {}).get("machine") == here]
-    if len(kept) < len(result["runs"]):
-        print(
-            f"{path.name}: {len(result['runs']) - len(kept)} runs of another machine are measured anew", file=sys.stderr
-        )
+    if others := len(result["runs"]) - len(kept):
+        print(f"{path.name}: {others} runs of another machine are measured anew", file=sys.stderr)
     return kept
 
 

@@ -114,16 +114,18 @@ def main() -> None:
     earlier = json.loads(known.read_text()) if names and known.exists() else {}
     notebooks, predictions = earlier.get("notebooks", {}), earlier.get("predictions", {})
     numbers = [name for name in names if name not in FINDINGS]
+    asked = [name for name in names if name in FINDINGS] if names else list(FINDINGS)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["COURSE_YOURS"] = folder  # the answers of this run, not yours
-        for path in write_instructor_notebooks(Path(folder), numbers) if numbers or not names else ():
-            notebooks[path.stem] = measure(nbformat.read(path, as_version=4))
-            print(path.stem, notebooks[path.stem])
-        for name in FINDINGS if not names else [name for name in names if name in FINDINGS]:
+        if numbers or not names:
+            for path in write_instructor_notebooks(Path(folder), numbers):
+                notebooks[path.stem] = measure(nbformat.read(path, as_version=4))
+                print(path.stem, notebooks[path.stem])
+        for name in asked:
             predictions[name] = measure(prediction(name))
             print(name, predictions[name], flush=True)
-    result = {"import_torch_mib": import_torch_mib(), "server_mib": server_mib()}
-    result["disk_mib"] = earlier["disk_mib"] if names else disk_mib()  # known only when every notebook has run
+    disk = earlier.get("disk_mib") or disk_mib()  # of some of the notebooks it would be less
+    result = {"import_torch_mib": import_torch_mib(), "server_mib": server_mib(), "disk_mib": disk}
     result |= {"notebooks": {path.stem: notebooks[path.stem] for path in sources([]) if path.stem in notebooks}}
     result |= {"predictions": {name: predictions[name] for name in FINDINGS if name in predictions}}
     write_result("timings", "python -m grading.timings", 0, result)

@@ -73,7 +73,7 @@ def save_model(path: str | Path, model: SimCLR, recipe: Mapping) -> None:
         OSError: as for save_checkpoint.
     """
     weights = {name: value.contiguous() for name, value in halved(model).items()}
-    write_whole(Path(path), memoryview(safetensors.torch.save(weights, {"recipe": json.dumps(recipe)})))
+    write_whole(Path(path), safetensors.torch.save(weights, {"recipe": json.dumps(recipe)}))
 
 
 def halved(model: nn.Module) -> dict[str, Tensor]:
@@ -81,7 +81,7 @@ def halved(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
 
 
-def write_whole(path: Path, content: memoryview) -> None:
+def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file in one instant, as save_checkpoint promises."""
     unfinished = path.with_name(f"{path.name}.{HOST}.{os.getpid()}.part")
     try:

@@ -207,6 +207,11 @@ def factor_r2(train_h: Tensor, train_factor: Tensor, test_h: Tensor, test_factor
     return float(metrics.r2_score(test_factor.numpy(), ridge.predict(test_h.numpy())))
 
 
+def as_target(name: str, factor: Tensor) -> Tensor:
+    """A factor of the built-in pictures, (M,) or (M, K), as factor_r2 wants it: hues, which are angles, on the circle."""
+    return on_circle(factor) if "hue" in name else factor
+
+
 def on_circle(turns: Tensor) -> Tensor:
     """Angles in turns, (M,) or (M, K), as points on the unit circle (M, 2) or (M, 2K): 0.99 is next to 0.01 again."""
     angles = 2 * torch.pi * turns.reshape(len(turns), -1)  # (M, K)

@@ -397,7 +397,7 @@ def epochs_in(
     left = seconds - (time.perf_counter() - started)
     epochs = distributed.agreed(max(1, int(left / per_epoch * steps)) / steps)
     if keep is not None:
-        checkpoints.write_whole(keep, memoryview(f"{epochs}\n".encode()))
+        checkpoints.write_whole(keep, f"{epochs}\n".encode())
     return epochs
 
 
@@ -463,9 +463,7 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
     result = {"command": command, "data": arguments.data, "seed": recipe.seed, "recipe": asdict(recipe)}
     result |= {"versions": versions(), "device": str(best_device()), "processes": distributed.processes()}
     result |= {"resumed_after_epoch": done, "seconds": round(time.perf_counter() - started, 1), "history": history}
-    unfinished = out / "result.part"
-    unfinished.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(out / "result.json")
+    checkpoints.write_whole(out / "result.json", f"{json.dumps(result, indent=1)}\n".encode())
     side = ["--image-size", str(arguments.image_size)] if arguments.image_size else []
     measure = shlex.join(["python", "-m", "helpers.evaluation", str(checkpoint), "--data", arguments.data, *side])
     print(f"Written: {checkpoint} and {out / 'result.json'}. To measure it: {measure}")

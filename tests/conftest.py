@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,11 @@ def folder(tmp_path_factory) -> str:
         (root / f"class{number % 2}").mkdir(exist_ok=True)
         Image.fromarray(pixels).save(root / f"class{number % 2}" / f"{number}.png")
     return f"folder:{root}"
+
+
+@pytest.fixture(autouse=True)
+def no_figure_left_open():
+    """A test's figures go with it: pyplot keeps them, and warns of the twenty-first."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")

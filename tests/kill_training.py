@@ -1,10 +1,10 @@
 """Kill a training run from the command line again and again, resume it, and compare the end bit by bit: `make kills`.
 
-A run that nothing disturbs comes first, twice. Then a run of the same line is ended by kill -9, in turn before its first
-checkpoint or at any moment, soon after the imports, and while a checkpoint is being written; what that leaves is there for
-the next one to clear away. The same line goes on with it; a run that
-gets to its end is compared, and the next one begins, until all kills are done. Compared are weights, optimizer, random state and
-history, so also the order of the images, the views, the learning rates and the monitor. Everything runs on the CPU.
+A run that nothing disturbs comes first, twice. Then a run of the same line is ended by kill -9, in turn before its
+first checkpoint or at any moment, soon after the imports, and while a checkpoint is being written; what that leaves is
+there for the next one to clear away. The same line goes on with it; a run that gets to its end is compared, and the
+next one begins, until all kills are done. Compared are weights, optimizer, random state and history, so also the order
+of the images, the views, the learning rates and the monitor. Everything runs on the CPU.
 """
 
 import argparse

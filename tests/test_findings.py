@@ -275,6 +275,11 @@ def test_controls_are_what_needs_no_training(lab):
     assert all(0 < value < 1 for value in numbers.values())
 
 
+def test_a_run_has_only_the_conditions_it_is_asked_for():
+    rows = command.run("histogram", ("1", "0"), 0, "shapes")
+    assert list(rows) == ["1", "0"] and rows["0"]["identified"] > rows["1"]["identified"]
+
+
 def test_every_small_run_was_measured_to_take_less_than_two_minutes():
     measured = json.loads((command.RESULTS / "timings.json").read_text(encoding="utf-8"))["predictions"]
     assert list(measured) == list(FINDINGS) and all(each["seconds"] < 120 for each in measured.values())

@@ -16,6 +16,7 @@ from torchvision import transforms
 from torchvision.models import resnet18
 from torchvision.transforms.functional import to_pil_image
 
+from grading.bench.race import using
 from helpers import encoder, losses
 from helpers.projection_head import SimCLR, projection_mlp
 
@@ -122,22 +123,20 @@ def trained(
     if workers is None:
         workers = min((0, 1), key=lambda number: pace(peer, images, seed, number))
     left, spent, since = sorted(minutes), 0.0, time.perf_counter()
-    for model, seen in steps(peer, images, seed, workers):
-        if spent + time.perf_counter() - since >= 60 * left[0]:
-            spent += time.perf_counter() - since
-            torch.set_num_threads(threads)
-            body = nn.Sequential(transforms.Normalize(*peer.norm), copy.deepcopy(model.encoder)).eval()
-            yield left.pop(0), body, seen, spent
-            torch.set_num_threads(max(1, threads - workers))
-            since = time.perf_counter()
-        if not left:
-            break
-    torch.set_num_threads(threads)
+    with using(threads - workers):
+        for model, seen in steps(peer, images, seed, workers):
+            if spent + time.perf_counter() - since >= 60 * left[0]:
+                spent += time.perf_counter() - since
+                body = nn.Sequential(transforms.Normalize(*peer.norm), copy.deepcopy(model.encoder)).eval()
+                with using(threads):
+                    yield left.pop(0), body, seen, spent
+                since = time.perf_counter()
+            if not left:
+                return
 
 
 def steps(peer: Peer, images: Tensor, seed: int, workers: int) -> Iterator[tuple[SimCLR, int]]:
     """Train for as long as it is asked to: the model and the images seen, after every step."""
-    torch.set_num_threads(max(1, torch.get_num_threads() - workers))
     torch.manual_seed(seed)
     model = peer.model().train()
     optimizer = peer.optimizer(model)
@@ -159,13 +158,10 @@ def steps(peer: Peer, images: Tensor, seed: int, workers: int) -> Iterator[tuple
 
 def pace(peer: Peer, images: Tensor, seed: int, workers: int, count: int = 4) -> float:
     """Seconds of so many steps, the first one, in which everything is set up, left out."""
-    threads = torch.get_num_threads()
-    try:
+    with using(torch.get_num_threads() - workers):
         running = steps(peer, images, seed, workers)
         next(running)
         start = time.perf_counter()
         for _ in range(count):
             next(running)
         return time.perf_counter() - start
-    finally:
-        torch.set_num_threads(threads)

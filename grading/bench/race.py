@@ -2,13 +2,25 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
 from helpers.machine import keep_memory
 
 Seconds = dict[str, list[float]]
+
+
+@contextmanager
+def using(threads: int) -> Iterator[None]:
+    """While this lasts torch has so many threads, at least one; then as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def race(
@@ -22,10 +34,8 @@ def race(
     Processor time is counted, which waiting for a busy core does not lengthen; where threads are to be compared,
     the clock should be time.perf_counter.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     keep_memory()  # as in training, for all runners alike
-    try:
+    with using(threads):
         for run in runners.values():
             run()  # the first time also allocates and chooses kernels
         seconds, names = {name: [] for name in runners}, list(runners)
@@ -36,8 +46,6 @@ def race(
                 seconds[name].append(clock() - start)
             names.append(names.pop(0))
         return seconds
-    finally:
-        torch.set_num_threads(before)
 
 
 def ratio(seconds: Seconds, ours: str, theirs: str) -> tuple[float, list[float]]:

@@ -708,10 +708,9 @@ guess = None
 predict("composition", guess)
 
 # %% [markdown]
-# <details><summary>When you have seen the answer: why is it not the paper's?</summary>In the built-in pictures the object
-# is small and anywhere, and a crop of a fifth of the picture often misses it: then no shape can find the partner, and
-# the accuracy of finding positives falls far. On ImageNet the object mostly fills the picture. Colour distortion helps
-# in both. What to compose depends on the pictures.</details>
+# <details><summary>When you have seen the answer: why is it not the paper's?</summary>A likely reason: in the built-in
+# pictures the object is small and anywhere, so a crop may cut most of it away, and then no shape can find the partner;
+# on ImageNet the object mostly fills the picture. What to compose depends on the pictures.</details>
 #
 # Colour histograms again, as in exercise 1.5, now as a contest among 256 pictures.
 

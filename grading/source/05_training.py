@@ -549,7 +549,8 @@ if TENSORBOARD:
 #     python -m helpers.evaluation runs/first/checkpoint.pt
 #
 # The folder is the experiment's name. Its `result.json` holds every setting, the seed, the versions, each step's loss,
-# and the command: given again with another `--out`, it makes the same weights on the same machine (a GPU rounds a little differently each time).
+# and the command: given again with another `--out`, it makes the same weights on the same machine (a GPU may round a
+# little differently each time).
 #
 # **Larger photographs.** STL-10 has 100,000 pictures without labels, 96 × 96, and 13,000 with. Fetch it once (2.6 GB:
 # `python -m helpers.data stl10`), then `COURSE_DATA=stl10 make lab` runs this notebook on it, best with a GPU. In code,

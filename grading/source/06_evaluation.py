@@ -628,11 +628,8 @@ def factor_scores(name):
     bank_rows, validation_rows = H[name]
     scores = {}
     for factor in bank.factors:
-        targets = [
-            evaluation.on_circle(part.factors[factor]) if "hue" in factor else part.factors[factor]
-            for part in (bank, validation)
-        ]
-        scores[factor] = evaluation.factor_r2(bank_rows, targets[0], validation_rows, targets[1])
+        seen, asked = (evaluation.as_target(factor, part.factors[factor]) for part in (bank, validation))
+        scores[factor] = evaluation.factor_r2(bank_rows, seen, validation_rows, asked)
     return scores
 
 

@@ -18,7 +18,6 @@ from helpers.augmentation import (
     to_unit,
     uniform,
 )
-from helpers.data import ImageSet
 from helpers.findings.core import (
     Finding,
     Lab,
@@ -186,15 +185,9 @@ def forgotten(lab: Lab, conditions: tuple[str, ...]) -> Rows:
         bank, queries = (evaluation.extract_features(parts[condition], part.images) for part in (lab.bank, lab.queries))
         numbers = {"knn": knn(lab, parts[condition])}
         for name in FACTORS:
-            seen, asked = (asked_of(part, name) for part in (lab.bank, lab.queries))
+            seen, asked = (evaluation.as_target(name, part.factors[name]) for part in (lab.bank, lab.queries))
             numbers[name] = evaluation.factor_r2(bank, seen, queries, asked)
         yield condition, numbers
-
-
-def asked_of(pictures: ImageSet, factor: str) -> Tensor:
-    """What a linear map is to find: the factor as it is, a hue as a point on the circle of colours."""
-    values = pictures.factors[factor]
-    return evaluation.on_circle(values) if factor == "hue" else values
 
 
 def temperature(lab: Lab, conditions: tuple[str, ...]) -> Rows:
