@@ -21,7 +21,8 @@ $(VENV)/ready: requirements.txt pyproject.toml grading/setup.sh grading/lab_sett
 ## make lab        open JupyterLab on the first notebook (PORT=8888, HOST=localhost)
 lab: setup
 	@echo "JupyterLab starts. If no browser opens, copy the address it prints. Stop it with Ctrl-C, twice."
-	@jupyter lab notebooks/00_start_here.ipynb --ServerApp.root_dir="$(CURDIR)" --port=$(PORT) --ip=$(HOST) \
+	@jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --ServerApp.root_dir="$(CURDIR)" \
+	  --port=$(PORT) --ip=$(HOST) \
 	  $(if $(filter 0,$(shell id -u)),--allow-root) $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),,--no-browser)
 
 ## make test       run all tests
