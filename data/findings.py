@@ -25,7 +25,8 @@ import torch
 from torch import nn
 
 from data.record import RESULTS, write_json, write_result
-from helpers import evaluation, plots
+from helpers import plots
+from helpers.controls import chance, random_encoder
 from helpers.data import DataError, load_images
 from helpers.findings import FINDINGS, Finding, Lab, judged, verdict
 from helpers.findings.core import knn
@@ -138,9 +139,9 @@ def controls_file(place: str) -> str:
 
 def controls(lab: Lab) -> dict[str, float]:
     """k-NN accuracy of raw pixels and of an encoder that nobody trained, and the share of the commonest class."""
-    untrained = evaluation.random_encoder(lab.recipe.arch, lab.recipe.small_images, lab.recipe.seed)
+    untrained = random_encoder(lab.recipe.arch, lab.recipe.small_images, lab.recipe.seed)
     return {
-        "chance": evaluation.chance(lab.bank.labels, lab.queries.labels),
+        "chance": chance(lab.bank.labels, lab.queries.labels),
         "raw pixels": knn(lab, nn.Flatten()),
         "random encoder": knn(lab, untrained),
     }

@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from data.record import write_result
-from helpers import augmentation, evaluation, training
+from helpers import augmentation, controls, evaluation, operations, training
 from helpers.data import ImageSet, load_images
 from helpers.machine import usable_cores
 
@@ -68,14 +68,14 @@ def run(seed: int, validation: bool) -> list[tuple[str, dict[str, float]]]:
 
 def measured(bank: ImageSet, queries: ImageSet, recipe: training.Recipe) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield (name, numbers) row by row: k-NN accuracy, and the seconds that training took."""
-    untrained = evaluation.random_encoder(recipe.arch, recipe.small_images, recipe.seed)
+    untrained = controls.random_encoder(recipe.arch, recipe.small_images, recipe.seed)
 
     def row(name: str, train: Callable[[], nn.Module]) -> tuple[str, dict[str, float]]:
         wall, work = time.perf_counter(), time.process_time()
         encoder = train()
         numbers = {"seconds": time.perf_counter() - wall, "core_seconds": time.process_time() - work}
         if name == "supervised from scratch":
-            numbers["accuracy"] = evaluation.accuracy(encoder, queries.images, queries.labels)
+            numbers["accuracy"] = controls.accuracy(encoder, queries.images, queries.labels)
             encoder = encoder[0]  # without its linear classifier
         bank_h, query_h = (evaluation.extract_features(encoder, part.images) for part in (bank, queries))
         knn = evaluation.knn_accuracy(bank_h, bank.labels, query_h, queries.labels)
@@ -88,7 +88,7 @@ def measured(bank: ImageSet, queries: ImageSet, recipe: training.Recipe) -> Iter
         return model.encoder
 
     def supervised() -> nn.Module:
-        return evaluation.fit_classifier(
+        return controls.fit_classifier(
             untrained, bank.images, bank.labels, len(bank.classes), LABELLED_STEPS, seed=recipe.seed
         )
 
@@ -103,9 +103,9 @@ def crops_alone(recipe: training.Recipe) -> augmentation.TwoViewsOfBatch:
     """Two views that differ by crop and flip only: their colours agree."""
 
     def view(images: Tensor, generator: Generator) -> Tensor:
-        boxes = augmentation.crop_boxes(len(images), *images.shape[2:], recipe.area, generator)
+        boxes = operations.crop_boxes(len(images), *images.shape[2:], recipe.area, generator)
         flipped = torch.rand(len(images), generator=generator) < 0.5
-        return augmentation.crop_resize_flip(images / 255, boxes, flipped, recipe.view_size)
+        return operations.crop_resize_flip(images / 255, boxes, flipped, recipe.view_size)
 
     return lambda images, generator: (view(images, generator), view(images, generator))
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data.record import write_result
-from helpers import evaluation, losses, training
+from helpers import checkpoints, evaluation, losses, training
 from helpers.augmentation import TwoViewsOfBatch
 from helpers.checks.training import digest
 from helpers.data import ImageSet, load_images
@@ -45,7 +45,7 @@ def main() -> None:
 
 def kept_run(cause: str, images: ImageSet) -> dict:
     """The curves of one run: from runs/clinic/ where it is there, else trained now."""
-    made_of = digest(str(RECIPE), str(TRAINED), str(training.fingerprint(images.images)))[
+    made_of = digest(str(RECIPE), str(TRAINED), str(checkpoints.fingerprint(images.images)))[
         :12
     ]  # no mixing of old and new
     path = KEPT / made_of / f"{cause.replace(' ', '_')}.json"

@@ -9,89 +9,35 @@ import contextlib
 import errno
 import hashlib
 import http.client
-import json
-import os
 import socket
 import ssl
-import statistics
 import sys
 import tarfile
 import urllib.error
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
 from helpers import shapes
+from helpers.cache import cached
+from helpers.folder import load_folder
+from helpers.image_set import DataError, ImageSet
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SPLITS = ("pretrain", "train", "test")
 SHAPES = {"train": (20_000, 0), "test": (4_000, 1)}  # split: (number of images, seed)
 RENDERER = hashlib.sha256(Path(shapes.__file__).read_bytes()).hexdigest()  # of the source, as it was imported
-READER = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-SUFFIXES = set(".jpg .jpeg .png .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .tga .jp2 .avif .heic .heif".split())
-SIZES = (32, 64, 96)  # what an own folder is brought to: the first that the typical image fits into, else the last
-TEST_NAMES = ("test", "val", "valid", "validation")  # of the folder beside train; the first that is there serves
 STL10_CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 DISK_GB = {"cifar10": 0.4, "stl10": 5.8}  # archive and unpacked files together
-
-
-class DataError(ValueError):
-    """Data that cannot be had; its text says why and what to do. A notebook shows it as one line."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"No data: {self}"]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ImageSet:
-    """Images in memory, with what is known about each.
-
-    images: (M, 3, H, W) uint8.
-    labels: (M,) int64, positions in `classes`; None where the images have no labels.
-    classes: C names.
-    factors: {name: (M,) or (M, k)}, what each image was drawn from; empty where unknown.
-    """
-
-    images: Tensor
-    labels: Tensor | None
-    classes: tuple[str, ...] = ()
-    factors: dict[str, Tensor] = field(default_factory=dict)
-
-    def __post_init__(self):
-        if self.images.ndim != 4 or self.images.shape[1] != 3 or self.images.dtype != torch.uint8:
-            raise DataError(f"images are {self.images.dtype} {tuple(self.images.shape)}; uint8 (M, 3, H, W) is wanted.")
-        rows = self.factors | ({} if self.labels is None else {"labels": self.labels})
-        for name, values in rows.items():
-            if len(values) != len(self.images):
-                raise DataError(f"{name} has {len(values)} rows for {len(self.images)} images.")
-        if self.labels is not None and (self.labels.ndim != 1 or self.labels.dtype != torch.int64):
-            raise DataError(f"labels are {self.labels.dtype} {tuple(self.labels.shape)}; int64 (M,) is wanted.")
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __repr__(self) -> str:
-        height, width = self.images.shape[-2:]
-        size = f"{len(self):,} images, {height} × {width}"
-        kind = f"{len(self.classes)} classes: {', '.join(self.classes)}" if self.labels is not None else "no labels"
-        return f"ImageSet({size}, {kind}" + (f"; factors: {', '.join(self.factors)})" if self.factors else ")")
-
-    def subset(self, indices: Tensor) -> "ImageSet":
-        """The images at `indices` ((K,) int64, or (M,) bool), in that order, with their labels and factors."""
-        labels = None if self.labels is None else self.labels[indices]
-        factors = {name: values[indices] for name, values in self.factors.items()}
-        return ImageSet(self.images[indices], labels, self.classes, factors)
 
 
 def load_images(
@@ -259,216 +205,6 @@ def samples(root: str | Path = DATA) -> dict[str, Tensor]:
 
 def is_full(problem: OSError) -> bool:
     return problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-# A folder of your own images
-
-
-class ImageFile(NamedTuple):
-    path: str  # relative to the folder, with forward slashes
-    size: int  # bytes, -1 where it cannot be told
-    modified: int  # nanoseconds
-
-
-def load_folder(folder: Path, split: str, root: Path, image_size: int | None) -> ImageSet:
-    """Every readable image of one split of a folder, square and RGB; the others are named in one warning."""
-    folder = folder.expanduser().absolute()
-    if not folder.is_dir():
-        mend = "it is a file; unpack it first and name the folder" if folder.exists() else "check the path"
-        raise DataError(f"There is no folder {folder}: {mend}.")
-    files = find_images(folder)
-    wanted = "PATH/<class>/*.jpg, PATH/{train,test}/<class>/*.jpg or, without labels, PATH/*.jpg"
-    if not files:
-        raise DataError(f"There are no images in {folder}; wanted are {wanted}, as JPEG, PNG or another common format.")
-    key = hashlib.sha256(json.dumps([str(folder), split, image_size]).encode()).hexdigest()
-    state = hashlib.sha256(json.dumps([READER, files]).encode()).hexdigest()
-    cache = root / "cache" / f"folder-{key[:16]}.npz"
-    images, note = cached(cache, state, lambda: read_folder(folder, files, split, image_size))
-    if note:
-        warnings.warn(note, stacklevel=3)
-    return images
-
-
-def find_images(folder: Path) -> list[ImageFile]:
-    """All image files below the folder, by their names and without hidden ones, in the same order everywhere."""
-    files = []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        here = Path(place)
-        own = here.resolve()
-        folders[:] = [  # neither hidden ones nor a link back to where we came from
-            name
-            for name in folders
-            if not name.startswith((".", "__")) and not own.is_relative_to((here / name).resolve())
-        ]
-        for name in names:
-            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("."):
-                try:
-                    state = os.stat(here / name)
-                    size, modified = state.st_size, state.st_mtime_ns
-                except OSError:
-                    size, modified = -1, 0
-                files.append(ImageFile((here / name).relative_to(folder).as_posix(), size, modified))
-    return sorted(files)
-
-
-def read_folder(folder: Path, files: list[ImageFile], split: str, image_size: int | None) -> tuple[ImageSet, str]:
-    """The images of one split, and a sentence about those left out ("" where there are none)."""
-    chosen, classes, left_out = choose(folder, files, split)
-    if not chosen:
-        raise DataError(
-            f"{folder} has no images for the split {split!r}: {len(files)} are too few to set a fifth aside."
-        )
-    size = image_size or typical_size(folder, files)
-    try:
-        images = np.empty((len(chosen), 3, size, size), dtype=np.uint8)  # (M, 3, H, H)
-    except MemoryError:
-        need = len(chosen) * 3 * size**2 / 1e9
-        raise DataError(f"{folder} needs {need:.1f} GB of memory at image_size={size}; choose a smaller one.") from None
-    labels, skipped = [], list(left_out)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns about oddities that do no harm here
-        for file, label in chosen:
-            try:
-                images[len(labels)] = read_image(folder / file.path, size)
-            except Exception as problem:  # a broken file may raise anything
-                skipped.append(f"{file.path} ({'empty file' if file.size == 0 else explain(problem)})")
-            else:
-                labels.append(label)
-    if not labels:
-        raise DataError(f"None of the {len(chosen)} images in {folder} could be read: {some(skipped)}.")
-    note = f"{len(skipped)} of {len(chosen) + len(left_out)} images in {folder} were left out: {some(skipped)}."
-    kept = torch.from_numpy(images[: len(labels)])
-    labelled = torch.tensor(labels) if labels[0] is not None else None
-    return ImageSet(kept, labelled, classes), note if skipped else ""
-
-
-def choose(
-    folder: Path, files: list[ImageFile], split: str
-) -> tuple[list[tuple[ImageFile, int | None]], tuple[str, ...], list[str]]:
-    """Which files make up a split: (file, label) pairs, the class names, and what is left out, with the reason."""
-    below = {file: file.path.split("/") for file in files}  # path inside the folder, later inside train or test
-    tops = {parts[0].casefold(): parts[0] for parts in below.values() if len(parts) > 1}
-    train = tops.get("train")
-    test = next((tops[name] for name in TEST_NAMES if name in tops), None)
-    if train and not test and len(tops) > 1 and all(len(parts) < 3 for parts in below.values() if parts[0] == train):
-        train = None  # no split: a class of trains, among others
-    if train is None and "test" in tops:
-        raise DataError(f"{folder} has a folder test but none named train (with images in it); add it or rename test.")
-    left_out = []
-    if train:  # what stands beside train and test does not count
-        beside = [file for file, parts in below.items() if parts[0].casefold() not in ("train", *TEST_NAMES)]
-        left_out = [f"{file.path} (beside {train})" for file in beside]
-        below = {file: parts[1:] for file, parts in below.items() if parts[0] in (train, test)}
-    classes = tuple(sorted({parts[0] for parts in below.values() if len(parts) > 1}))  # of both splits: numbered alike
-    if train and test:
-        wanted = test if split == "test" else train
-        below = {file: parts for file, parts in below.items() if file.path.startswith(wanted + "/")}
-    groups: dict[str | None, list[ImageFile]] = {}  # class name, or None for a file in no class folder
-    for file, parts in below.items():
-        groups.setdefault(parts[0] if len(parts) > 1 else None, []).append(file)
-    loose = groups.pop(None, []) if len(groups) > 1 else []
-    left_out += [f"{file.path} (beside the class folders)" for file in loose]
-    if not (train and test):
-        groups = {name: fifth(group, split) for name, group in groups.items()}
-    label = {name: number for number, name in enumerate(classes)}
-    return [(file, label.get(name)) for name, group in groups.items() for file in group], classes, left_out
-
-
-def fifth(files: list[ImageFile], split: str) -> list[ImageFile]:
-    """A fifth of the files for "test", the others for "train": drawn by a hash of the names, always the same."""
-    by_hash = sorted(files, key=lambda file: hashlib.sha256(json.dumps(file.path).encode()).digest())
-    test = set(by_hash[: max(round(len(files) / 5), min(1, len(files) - 1))])
-    return [file for file in files if (file in test) == (split == "test")]
-
-
-def typical_size(folder: Path, files: list[ImageFile]) -> int:
-    """The first of SIZES that the median image's shorter side fits into, else the last; some 1,000 files are asked."""
-    sides = []
-    for file in files[:: len(files) // 1000 + 1]:
-        with contextlib.suppress(Exception), Image.open(folder / file.path) as image:
-            sides.append(min(image.size))
-    middle = statistics.median(sides) if sides else 0
-    return next((size for size in SIZES if middle <= size), SIZES[-1])
-
-
-def read_image(path: Path, size: int) -> np.ndarray:
-    """One file, of an animation the first frame, as (3, size, size) uint8: upright, RGB, the middle square, bicubic."""
-    with Image.open(path) as image:
-        image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at about the size needed
-        with contextlib.suppress(Exception):  # damaged EXIF: as if there were none
-            ImageOps.exif_transpose(image, in_place=True)
-        square = ImageOps.fit(in_rgb(image), (size, size), Image.Resampling.BICUBIC)
-        return np.asarray(square).transpose(2, 0, 1)  # (H, W, 3) -> (3, H, W)
-
-
-def in_rgb(image: Image.Image) -> Image.Image:
-    """The same picture with 8 bits of red, green and blue: on white, if transparent; 16-bit grey divided by 256."""
-    if image.mode.startswith("I"):
-        grey = np.asarray(image).clip(0, 65535) // 256  # Pillow would clip at 255
-        image = Image.fromarray(grey.astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels have no fixed range")
-    elif image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
-
-
-def explain(problem: Exception) -> str:
-    if isinstance(problem, Image.UnidentifiedImageError) or not str(problem):
-        return "not a readable image"
-    return str(problem).split(": '")[0]  # without the path that the system adds
-
-
-def some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-# The cache: one .npz file an image set, never a pickle; a checksum in it guards every array
-
-
-def cached(path: Path, state: str, make: Callable[[], tuple[ImageSet, str]]) -> tuple[ImageSet, str]:
-    """What lies at `path`, if made in this `state`; where missing, older or damaged, what `make` gives, kept there."""
-    with contextlib.suppress(Exception):  # damaged in whatever way: make it again
-        with open(path, "rb") as whole, np.load(whole, allow_pickle=False) as file:
-            if str(file["state"]) == state:
-                return from_arrays({name: file[name] for name in file.files})
-    images, note = make()
-    try:
-        write_arrays(path, to_arrays(images, note) | {"state": np.array(state)})
-    except OSError as problem:
-        warnings.warn(
-            f"{path} could not be written ({problem.strerror or problem}): it is made again next time.", stacklevel=4
-        )
-    return images, note
-
-
-def to_arrays(images: ImageSet, note: str) -> dict[str, np.ndarray]:
-    arrays = {"images": images.images.numpy(), "classes": np.array(images.classes, dtype=str), "note": np.array(note)}
-    if images.labels is not None:
-        arrays["labels"] = images.labels.numpy()
-    return arrays | {f"factor_{name}": values.numpy() for name, values in images.factors.items()}
-
-
-def from_arrays(arrays: dict[str, np.ndarray]) -> tuple[ImageSet, str]:
-    labels = torch.from_numpy(arrays["labels"]) if "labels" in arrays else None
-    factors = {name[7:]: torch.from_numpy(array) for name, array in arrays.items() if name.startswith("factor_")}
-    images = ImageSet(torch.from_numpy(arrays["images"]), labels, tuple(arrays["classes"].tolist()), factors)
-    return images, str(arrays["note"])
-
-
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write beside `path`, then rename: whatever interrupts it, `path` holds the old file or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(unfinished, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,59 +1,20 @@
-"""Measuring a representation: features, k-NN, linear probe, alignment and uniformity, and the controls beside them.
+"""Measuring a representation: k-NN, linear probe, what it knows of a factor, alignment and uniformity.
 
 Nothing here trains SimCLR or draws. Accuracies are fractions in [0, 1]. From the command line,
 `python -m helpers.evaluation runs/05/checkpoint.pt` prints one small table.
 """
 
 import argparse
-import copy
 import sys
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers import checkpoints, data
-from helpers.encoder import build_encoder
+from helpers.controls import chance, fit_classifier, random_encoder
+from helpers.features import check_features, extract_features
 from helpers.machine import best_device, cap_threads
-
-
-def extract_features(encoder: nn.Module, images: Tensor, batch_size: int = 256) -> Tensor:
-    """The representation of every image, in the order of the images.
-
-    The encoder runs in eval mode and without gradients, on the device it is on; afterwards every part of it is
-    back in the mode it was in, also when it stopped with an error. `nn.Flatten()` as the encoder gives raw pixels.
-
-    Args:
-        encoder: x (N, 3, H, W) float in [0, 1] -> h (N, D).
-        images: (M, 3, H, W) uint8, scaled by 1/255 here, or float in [0, 1], taken as it is.
-        batch_size: images that go through the encoder at once; the last batch may be smaller.
-
-    Returns:
-        (M, D) float32 on the CPU.
-
-    Raises:
-        ValueError: no images, not four axes, or batch_size < 1.
-    """
-    if images.ndim != 4 or len(images) == 0:
-        raise ValueError(f"images must be (M, 3, H, W) with M >= 1, not {tuple(images.shape)}.")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
-    device = next((weight.device for weight in encoder.parameters()), images.device)
-    modes = {module: module.training for module in encoder.modules()}
-    encoder.eval()
-    try:
-        with torch.no_grad():
-            return torch.cat([encoder(as_input(batch, device)).float().cpu() for batch in images.split(batch_size)])
-    finally:
-        for module, training in modes.items():
-            module.training = training
-
-
-def as_input(images: Tensor, device: torch.device) -> Tensor:
-    """(N, 3, H, W) uint8 or float -> float32 on the device, uint8 scaled to [0, 1]; channels last, which is faster."""
-    x = images.to(device, memory_format=torch.channels_last)
-    return x.float() / 255 if x.dtype == torch.uint8 else x.float()
 
 
 def nearest_neighbours(bank_h: Tensor, query_h: Tensor, k: int, chunk: int = 1000) -> tuple[Tensor, Tensor]:
@@ -218,82 +179,6 @@ def on_circle(turns: Tensor) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
-def project(h: Tensor, method: str, seed: int = 0, start: Tensor | None = None) -> Tensor:
-    """A map of the rows of h in the plane, by t-SNE or UMAP on cosine distances: to look at, not to measure.
-
-    Both keep neighbours together; distances between groups, and the sizes of groups, mean little.
-
-    Args:
-        h: (M, D), M >= 16; a few thousand rows at most.
-        method: "t-SNE" (van der Maaten & Hinton 2008) or "UMAP" (McInnes et al. 2018).
-        seed: of the random start.
-        start: (M, 2) another map of the same images to start from, so that the two can be compared by eye.
-
-    Returns:
-        (M, 2) float32, each column between 0 and 1.
-    """
-    check_features("h", h)
-    if method == "t-SNE":
-        from sklearn.manifold import TSNE  # here: training does without its memory
-
-        init = "random" if start is None else (1e-4 * (start - start.mean(dim=0)) / start.std()).numpy()
-        mapper = TSNE(metric="cosine", perplexity=min(30, len(h) / 4), init=init, random_state=seed)
-    elif method == "UMAP":
-        from umap import UMAP  # here, for its import alone takes seconds
-
-        init = "spectral" if start is None else (10 * start).numpy()
-        mapper = UMAP(metric="cosine", random_state=seed, n_jobs=1, init=init)
-    else:
-        raise ValueError(f'There is no projection {method!r}; there are "t-SNE" and "UMAP".')
-    points = torch.from_numpy(mapper.fit_transform(h.numpy())).float()  # (M, 2)
-    low, high = points.min(dim=0).values, points.max(dim=0).values
-    return (points - low) / (high - low)
-
-
-@dataclass(frozen=True, eq=False)
-class EmbeddingMap:
-    """A representation of M images as an explorer shows it.
-
-    points: (M, 2) float32 in [0, 1], to look at.
-    neighbours: (M, k) int64, the nearest other images by cosine in the representation itself, the nearest first.
-    knn: accuracy when each image asks the others for its class, as in knn_predict; None without labels.
-    method: what the points were drawn with.
-    """
-
-    points: Tensor
-    neighbours: Tensor
-    knn: float | None
-    method: str = "t-SNE"
-
-
-def embedding_map(
-    h: Tensor, labels: Tensor | None, method: str = "t-SNE", start: Tensor | None = None, k: int = 20
-) -> EmbeddingMap:
-    """Points, nearest neighbours and k-NN accuracy of the rows of h (M, D); the other arguments as in `project`."""
-    cosine, index = nearest_neighbours(h, h, min(k, len(h) - 1) + 1)  # (M, k + 1) both, itself among them
-    others = index != torch.arange(len(h))[:, None]
-    others[others.all(dim=1), -1] = False  # more than k rows are equal to this one, and came before it
-    cosine, index = cosine[others].view(len(h), -1), index[others].view(len(h), -1)  # (M, k) both
-    knn = None
-    if labels is not None:
-        votes = h.new_zeros(len(h), int(labels.max()) + 1)  # (M, C)
-        votes.scatter_add_(1, labels[index], ((cosine - 1) / 0.1).exp())
-        knn = (votes.argmax(dim=1) == labels).double().mean().item()
-    return EmbeddingMap(project(h, method, start=start), index, knn, method)
-
-
-def check_features(name: str, h: Tensor, y: Tensor | None = None) -> None:
-    """ValueError, with a sentence, unless h is (M, D) finite and y, where given, is (M,)."""
-    if h.ndim != 2 or len(h) == 0:
-        raise ValueError(f"{name} must be (M, D) with M >= 1, not {tuple(h.shape)}.")
-    if not h.isfinite().all():
-        raise ValueError(f"{name} holds NaN or infinity: the encoder diverged, or its input was not finite.")
-    if y is not None and tuple(y.shape) != (len(h),):
-        raise ValueError(
-            f"{name} has {len(h)} rows, its labels have shape {tuple(y.shape)}: one label a row is needed."
-        )
-
-
 def alignment(z_a: Tensor, z_b: Tensor) -> Tensor:
     """Mean squared distance of positives on the unit sphere (Wang & Isola 2020, section 4.1, alpha = 2); 0 is perfect.
 
@@ -327,89 +212,6 @@ def uniformity(z: Tensor, t: float = 2.0) -> Tensor:
         raise ValueError("uniformity needs at least two rows: it compares pairs.")
     squared_distance = torch.pdist(F.normalize(z, dim=1)).square()  # (M(M-1)/2,)
     return (-t * squared_distance).exp().mean().log()
-
-
-# Controls: what an accuracy has to stand beside.
-
-
-def chance(train_y: Tensor, test_y: Tensor) -> float:
-    """Test accuracy of always naming the most frequent class of train; 1/C where all C classes are equally frequent."""
-    return (test_y == train_y.bincount().argmax()).double().mean().item()
-
-
-def random_encoder(arch: str, small_images: bool, seed: int = 0) -> nn.Module:
-    """The same architecture with fresh weights, in eval mode: how much do convolutions give without any training?"""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build_encoder(arch, small_images)[0].eval()
-
-
-def fit_classifier(
-    encoder: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    num_classes: int,
-    steps: int,
-    batch_size: int = 128,
-    base_lr: float = 2e-3,
-    half: bool = False,
-    seed: int = 0,
-) -> nn.Module:
-    """Train a copy of an encoder and a fresh linear classifier on it, all weights, with labels.
-
-    From a random encoder this is "supervised from scratch", from a pretrained one "fine-tuned". The images are
-    shifted by up to 4 pixels and flipped, each in its own way; AdamW, learning rate a one-cycle from base_lr / 25 to 0.
-
-    Args:
-        encoder: x (N, 3, H, W) -> h (N, D); stays as it is.
-        images: (M, 3, H, W) uint8, with labels (M,) int64 in 0 .. num_classes-1.
-        steps: optimizer steps; steps · batch_size / M epochs.
-        half: compute in bfloat16, twice as fast where the hardware knows it (machine.has_bfloat16), else slower.
-
-    Returns:
-        x -> logits (N, num_classes), in eval mode; its part 0 is the trained encoder.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    device = next(encoder.parameters()).device
-    feature_dim = extract_features(encoder, images[:1]).shape[1]
-    linear = nn.Linear(feature_dim, num_classes)
-    with torch.no_grad():
-        linear.weight.normal_(0, feature_dim**-0.5, generator=generator)
-        linear.bias.zero_()
-    model = nn.Sequential(copy.deepcopy(encoder), linear).to(device, memory_format=torch.channels_last).train()
-    for weight in model.parameters():
-        weight.requires_grad_(True)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=base_lr, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, base_lr, total_steps=steps)
-    order = torch.empty(0, dtype=torch.int64)
-    for _ in range(steps):
-        while len(order) < min(batch_size, len(images)):
-            order = torch.cat([order, torch.randperm(len(images), generator=generator)])
-        rows, order = order[:batch_size], order[batch_size:]
-        x = as_input(shift_and_flip(images[rows], generator), device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            logits = model(x)  # (N, C)
-        optimizer.zero_grad()
-        F.cross_entropy(logits.float(), labels[rows].to(device)).backward()
-        optimizer.step()
-        schedule.step()
-    return model.eval()
-
-
-def shift_and_flip(images: Tensor, generator: torch.Generator, most: int = 4) -> Tensor:
-    """(N, 3, H, W) -> the same shape: each image moved by up to `most` pixels, edges repeated, and flipped or not."""
-    n, _, height, width = images.shape
-    down, right = torch.randint(-most, most + 1, (2, n, 1), generator=generator)
-    rows = (torch.arange(height) + down).clamp(0, height - 1)  # (N, H)
-    columns = (torch.arange(width) + right).clamp(0, width - 1)  # (N, W)
-    columns = torch.where(torch.rand(n, 1, generator=generator) < 0.5, columns, columns.flip(1))
-    picture = torch.arange(n)[:, None, None]
-    return images.permute(0, 2, 3, 1)[picture, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-def accuracy(classifier: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """The fraction of images whose largest logit is their label's."""
-    return (extract_features(classifier, images).argmax(dim=1) == labels).double().mean().item()
 
 
 def main(arguments: list[str] | None = None) -> int:

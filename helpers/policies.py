@@ -8,7 +8,8 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from helpers.augmentation import distort, random_blur, random_crop, uniform, view
+from helpers.augmentation import distort, random_blur, random_crop, view
+from helpers.operations import uniform
 
 CONTROL_POINTS = (  # of the warp, x and y as shares of the side
     (1 / 3, 1 / 3), (2 / 3, 1 / 3), (1 / 3, 2 / 3), (2 / 3, 2 / 3),

@@ -1,6 +1,6 @@
-"""Pretraining: recipe, schedule, one step, the loop with its k-NN monitor and checkpoints, and a command line.
+"""Pretraining: the schedule, one step, the loop, and a command line.
 
-The network, the views, the loss and the measures come from their own modules; nothing here draws. From the root:
+The settings, the views, the loss, the monitors and what a stopped run keeps come from their own modules. From the root:
 `python -m helpers.training --data shapes --arch resnet8 --epochs 10 --out runs/first`. The same line again resumes.
 With `torchrun --nproc-per-node 2` in place of `python`, two processes share every batch: see helpers/distributed.py.
 """
@@ -14,9 +14,8 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -24,47 +23,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
-from helpers import augmentation, checkpoints, data, distributed, encoder, evaluation
+from helpers import checkpoints, data, distributed, encoder
 from helpers.augmentation import TwoViewsOfBatch
 from helpers.clinic import CAUSES, clinic, clinic_curves  # noqa: F401  the fourth exercise of 05 belongs here too
 from helpers.distributed import nt_xent  # losses.nt_xent, for one process or several
 from helpers.machine import best_device, cap_threads, fast, near, versions
+from helpers.monitors import Monitor, knn_monitor
 from helpers.optimizers import optimizer_for
-from helpers.projection_head import SimCLR, head_for
-
-Monitor = Callable[[nn.Module], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All settings of one pretraining run. The defaults suit the built-in pictures and two CPU cores."""
-
-    arch: str = "resnet8"  # the shortest h, 128 numbers; resnet18 needs 9 times the arithmetic
-    small_images: bool = False  # the ImageNet stem has a tenth of the arithmetic; True (3×3 stem) sees more, given time
-    view_size: int = 32  # pixels; the side of the images
-    epochs: float = 20  # times every image is seen; 2.5 ends in the middle of the third epoch
-    batch_size: int = 128  # N images, so 2N views and 2N - 2 negatives for each anchor
-    views: int = 2  # of every image of a batch; with more, every pair of them is a positive (Shidani et al. 2024)
-    optimizer: str = "adamw"  # or "muon", which learns more in few steps, or "lars", the paper's, for large batches
-    base_lr: float = 3e-3  # reached at the end of the warm-up
-    weight_decay: float = 0.01  # of AdamW, decoupled, per unit of learning rate; Muon has none
-    warmup_fraction: float = 0.05  # of all steps; the paper warms up for 10 of its 100 or more epochs
-    temperature: float = 0.2  # of NT-Xent; between the paper's best, 0.1 and 0.5 (table 5)
-    strength: float = 1.0  # of the colour distortion; the paper uses 1 on ImageNet and 0.5 on CIFAR-10
-    blur: bool = False  # the paper leaves blur out on small images (appendix B.9)
-    fused: bool = False  # views by augmentation.fast_view: sooner made, but see data/results/choices_cifar10.json
-    area: tuple[float, float] = (0.5, 1.0)  # share of the image a crop covers; the paper's 0.08 can miss a small object
-    hidden_dim: int = 512  # width of the projection head
-    head_norm: bool = False  # batch normalisation in the head, as in SimCLR's own code
-    out_dim: int = 128  # numbers in z, as in the paper
-    seed: int = 0  # of the weights, the order of the images and the views
-
-
-class Interrupted(KeyboardInterrupt):
-    """Training was stopped by hand. Its text says what is kept and how to go on; shown without a traceback."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [str(self)]
+from helpers.recipe import Recipe, build_model, check_sizes, recipe_for, steps_of, views_of
+from helpers.resuming import epochs_done, resume, save, stoppable
 
 
 def warmup_cosine(step: int, total_steps: int, warmup_steps: int, base_lr: float) -> float:
@@ -172,186 +139,6 @@ def pretrain(
             if checkpoint is not None and first:
                 save(checkpoint, model, optimizer, generator, images, recipe, history)
     return history
-
-
-def steps_of(recipe: Recipe, images: int) -> int:
-    """How many steps a run on so many images has, at least one of each epoch; an incomplete last batch is dropped."""
-    return max(1, math.ceil(recipe.epochs * (images // recipe.batch_size) - 1e-6))
-
-
-def check_sizes(images: Tensor, recipe: Recipe) -> None:
-    """ValueError, with what to do, for a run that cannot start."""
-    if recipe.epochs <= 0:
-        raise ValueError(f"epochs is {recipe.epochs}; a run needs more than 0.")
-    if recipe.batch_size < 2:
-        raise ValueError(f"batch_size is {recipe.batch_size}; with fewer than 2 images there are no negatives.")
-    if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
-        raise ValueError(f"images must be (M, 3, H, W) uint8, not {tuple(images.shape)} {images.dtype}.")
-    if len(images) < recipe.batch_size:
-        raise ValueError(
-            f"{len(images)} images are fewer than one batch of {recipe.batch_size}, and incomplete batches are "
-            f"dropped: set batch_size to {len(images)} or less."
-        )
-
-
-def save(checkpoint, model, optimizer, generator, images, recipe, history) -> None:
-    """Write all that the next epoch depends on."""
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "generator": generator.get_state()}
-    state |= {"history": history, "recipe": asdict(recipe), "images": checkpoints.fingerprint(images)}
-    checkpoints.save_checkpoint(checkpoint, state)
-
-
-def resume(checkpoint, model, optimizer, generator, images, recipe) -> dict:
-    """Put model, optimizer and generator where the checkpoint left them, and return its history."""
-    state = checkpoints.load_checkpoint(checkpoint)
-    if not {"model", "optimizer", "generator", "history", "recipe", "images"} <= state.keys():
-        raise ValueError(f"{checkpoint} holds a model but not a run to go on with. Choose another file.")
-    now, then = asdict(recipe), asdict(Recipe()) | state["recipe"]  # settings younger than the run: the defaults
-    changed = [f"{name} {then[name]!r} (now {value!r})" for name, value in now.items() if then[name] != value]
-    afresh = "Delete it to start afresh, or choose another file."
-    if changed:
-        raise ValueError(f"{checkpoint} comes from a run with another {', another '.join(changed)}. {afresh}")
-    if state["images"] != checkpoints.fingerprint(images):
-        raise ValueError(f"{checkpoint} comes from a run on other images. {afresh}")
-    try:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, ValueError):
-        raise ValueError(f"{checkpoint} holds the weights of another architecture than this model. {afresh}") from None
-    generator.set_state(state["generator"])
-    return state["history"]
-
-
-@contextmanager
-def stoppable(checkpoint: str | Path | None, recipe: Recipe) -> Iterator[None]:
-    """Around a training loop of any kind: Ctrl-C and "Interrupt kernel" end in one line that says what is kept."""
-    try:
-        yield
-    except Interrupted:
-        raise
-    except KeyboardInterrupt as stop:
-        raise Interrupted(how_to_go_on(checkpoint, recipe)) from stop
-
-
-def how_to_go_on(checkpoint: str | Path | None, recipe: Recipe) -> str:
-    """One line after Ctrl-C."""
-    if checkpoint is None or not Path(checkpoint).exists():
-        return "Stopped. No epoch was finished and kept, so the next run starts from the beginning."
-    return f"Stopped. {checkpoint} keeps {epochs_done(checkpoint)} of {recipe.epochs:g} epochs: run the same again and it goes on from there."
-
-
-def history_so_far(checkpoint: str | Path) -> dict | None:
-    """The history that a run's checkpoint keeps; None where there is none yet, or a model alone."""
-    return checkpoints.load_checkpoint(checkpoint).get("history") if Path(checkpoint).exists() else None
-
-
-def epochs_done(checkpoint: str | Path) -> int:
-    """Whole epochs that a run's checkpoint keeps; 0 where there is none yet."""
-    return len((history_so_far(checkpoint) or {"epochs": []})["epochs"])
-
-
-def recipe_for(name: str, side: int, **settings) -> Recipe:
-    """A recipe for a data set, by its name and the side of its images in pixels; settings are fields of Recipe.
-
-    Photographs get an encoder twice as wide, h from quarters, four views each, half the colour strength, smaller crops,
-    a lower temperature, Muon and a batch norm in the head; `make choices` takes such choices back one by one, and its
-    results file says which were measured. Up to 64 pixels a side they get the small-image stem. Our small encoders then
-    train on views of three quarters of the side: in equal time they see nearly twice as many, and things in a crop look
-    larger than in the whole picture, which comes later (Touvron et al. 2019). On the built-in pictures only the larger
-    encoders get the small-image stem. LARS gets the paper's rate, 0.075 · √batch size (appendix B.1): it is a share of
-    a layer's length, and far larger than AdamW's.
-    """
-    arch = settings.get("arch", Recipe.arch if name == "shapes" else "resnet8x2-quarters")
-    narrow, small = arch in encoder.NARROW, side <= 64
-    chosen = {"arch": arch, "view_size": side, "small_images": small and not narrow}
-    if name != "shapes":
-        chosen |= {"view_size": 3 * side // 4 if small and narrow else side, "small_images": small, "strength": 0.5}
-        chosen |= {"area": (0.2, 1.0), "views": 4, "batch_size": 512 // settings.get("views", 4)}  # 512 views a step
-        chosen |= {"optimizer": "muon", "base_lr": 2e-3, "temperature": 0.1, "head_norm": True}
-    recipe = Recipe(**(chosen | settings))
-    lars = recipe.optimizer == "lars" and "base_lr" not in settings
-    return replace(recipe, base_lr=0.075 * recipe.batch_size**0.5) if lars else recipe
-
-
-def build_model(recipe: Recipe) -> SimCLR:
-    """A fresh SimCLR model of the recipe, in train mode on the CPU; its random weights depend on recipe.seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        body, feature_dim = encoder.build_encoder(recipe.arch, recipe.small_images)
-        return SimCLR(body, head_for(feature_dim, recipe.hidden_dim, recipe.out_dim, recipe.head_norm))
-
-
-def views_of(r: Recipe) -> TwoViewsOfBatch:
-    """The batched two_views of the recipe."""
-    return augmentation.batch_views(r.view_size, r.strength, r.blur, r.area, r.fused, r.views)
-
-
-def knn_monitor(train: data.ImageSet, queries: int = 1000, bank: int = 4000, k: int = 20, seed: int = 0) -> Monitor:
-    """A monitor(model) -> {"knn": accuracy of h}, on train images held apart from each other; test is never touched.
-
-    Args:
-        train: images with labels.
-        queries: images whose class is asked for; at most a fifth of all.
-        bank: other images, whose classes are known.
-        seed: draws which images are which.
-    """
-    if train.labels is None:
-        raise ValueError("A k-NN monitor needs labels, and these images have none; pass monitor=None.")
-    order = torch.randperm(len(train.images), generator=torch.Generator().manual_seed(seed))
-    queries = max(1, min(queries, len(order) // 5))
-    ask, known = order[:queries], order[queries : queries + bank]
-
-    def monitor(model: nn.Module) -> dict[str, float]:
-        both = train.images[torch.cat([known, ask])]  # (bank + queries, 3, H, W)
-        h = evaluation.extract_features(model.encoder, both, batch_size=128)  # (bank + queries, D)
-        bank_h, query_h = h[: len(known)], h[len(known) :]
-        knn = evaluation.knn_accuracy(bank_h, train.labels[known], query_h, train.labels[ask], k=min(k, len(known)))
-        return {"knn": knn}
-
-    return monitor
-
-
-def geometry_monitor(images: Tensor, two_views: TwoViewsOfBatch, count: int = 256, seed: int = 0) -> Monitor:
-    """A monitor(model) -> {"alignment": ..., "uniformity": ...} of z, on the same two views of some images every time.
-
-    Args:
-        images: (M, 3, H, W) uint8, of which `count` are drawn.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    some = images[torch.randperm(len(images), generator=generator)[:count].to(images.device)]
-    x_a, x_b = two_views(some, generator)[:2]
-
-    def monitor(model: nn.Module) -> dict[str, float]:
-        whole = nn.Sequential(model.encoder, model.head)
-        z_a, z_b = (evaluation.extract_features(whole, x) for x in (x_a, x_b))  # (count, D) each
-        return {"alignment": float(evaluation.alignment(z_a, z_b)), "uniformity": float(evaluation.uniformity(z_a))}
-
-    return monitor
-
-
-def keep_moments(folder: Path, model: nn.Module, recipe: Recipe, done: int, monitor: Monitor | None = None) -> Monitor:
-    """A monitor that also keeps what the model was before training and after 1, 2, 4, 8, ... epochs, to look back on.
-
-    Args:
-        folder: gets one small checkpoint a moment, epoch-000.pt and so on, its weights as float16.
-        done: epochs that an earlier, stopped part of the run has behind it.
-        monitor: called as well; its numbers are handed on.
-    """
-    state = {"epoch": done}
-
-    def keep(model: nn.Module) -> None:
-        path = folder / f"epoch-{state['epoch']:03d}.pt"
-        checkpoints.save_checkpoint(path, {"model": checkpoints.halved(model), "recipe": asdict(recipe)})
-
-    def watched(model: nn.Module) -> dict[str, float]:
-        state["epoch"] += 1
-        if state["epoch"].bit_count() == 1 or state["epoch"] == math.ceil(recipe.epochs):
-            keep(model)
-        return monitor(model) if monitor else {}
-
-    if done == 0:
-        keep(model)
-    return watched
 
 
 def epochs_in(

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from grading.build import SOURCE, instructor_notebook
-from helpers import evaluation, losses, shapes, widgets
+from helpers import latent_space, losses, shapes, widgets
 from helpers.data import ImageSet
 from helpers.widgets.losses import on_circle as losses_on_circle
 from tests.lab import (
@@ -273,15 +273,15 @@ def test_axe_finds_nothing_serious_on_the_bench(page, bench, scheme):
 # live training
 
 LIVE = """import pathlib, torch
-from helpers import shapes, training, widgets
+from helpers import monitors, resuming, shapes, training, widgets
 from helpers.data import ImageSet
 torch.set_num_threads(1)
 images, labels, factors = shapes.render(400, seed=0)
 recipe = training.Recipe(batch_size=64, epochs=60, hidden_dim=32)
 model, views, run = training.build_model(recipe), training.views_of(recipe), pathlib.Path("run.pt")
-knn = training.knn_monitor(ImageSet(images, labels, tuple(shapes.CLASSES)))
-spread = training.geometry_monitor(images, views, count=64)"""
-TRAIN = """on_step, watched = widgets.live_training(64, lambda model: knn(model) | spread(model), 0.1, training.history_so_far(run), "Kept.")
+knn = monitors.knn_monitor(ImageSet(images, labels, tuple(shapes.CLASSES)))
+spread = monitors.geometry_monitor(images, views, count=64)"""
+TRAIN = """on_step, watched = widgets.live_training(64, lambda model: knn(model) | spread(model), 0.1, resuming.history_so_far(run), "Kept.")
 history = training.pretrain(model, images, views, recipe, watched, run, on_step)
 print("steps:", len(history["loss"]), "epochs:", len(history["epochs"]))"""
 
@@ -318,11 +318,11 @@ def test_training_can_be_stopped_while_it_runs_and_goes_on_where_it_was(page, la
 # the explorer, in JupyterLab
 
 EXPLORER = """import torch
-from helpers import evaluation, shapes, widgets
+from helpers import latent_space, shapes, widgets
 from helpers.data import ImageSet
 images, labels, factors = shapes.render(200, seed=3)
 pictures = ImageSet(images, labels, tuple(shapes.CLASSES), factors)
-explorer = widgets.explorer(pictures, {"pixels": evaluation.embedding_map(images.flatten(1) / 255, labels)})
+explorer = widgets.explorer(pictures, {"pixels": latent_space.embedding_map(images.flatten(1) / 255, labels)})
 explorer"""
 
 
@@ -355,12 +355,12 @@ def test_what_the_lasso_holds_reaches_the_kernel_and_hovering_does_not_need_it(p
 def exported(tmp_path_factory) -> Path:
     images, labels, factors = shapes.render(300, seed=3)
     pictures = ImageSet(images, labels, tuple(shapes.CLASSES), factors)
-    first = evaluation.embedding_map(images.flatten(1) / 255, labels)
+    first = latent_space.embedding_map(images.flatten(1) / 255, labels)
     noise = torch.randn(300, 8, generator=torch.Generator().manual_seed(1))
-    second = evaluation.embedding_map(noise, labels, start=first.points)
+    second = latent_space.embedding_map(noise, labels, start=first.points)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImportWarning)  # umap misses TensorFlow, which the course does not want
-        by_umap = evaluation.embedding_map(images.flatten(1) / 255, labels, "UMAP")
+        by_umap = latent_space.embedding_map(images.flatten(1) / 255, labels, "UMAP")
     maps = {"noise": second, "pixels, UMAP": by_umap, "pixels": first}
     widget = widgets.explorer(pictures, maps, {"before": second, "after": first})
     return widgets.save_page(widget, tmp_path_factory.mktemp("page") / "explorer.html", "Three hundred pictures.")

@@ -118,7 +118,7 @@ def test_course_quick_is_off_where_it_says_so(value, quick, monkeypatch):
 
 
 KEPT_LOOP = [
-    "import math, time\nfrom helpers import losses, training\nmonitor = training.knn_monitor\nloss, _ = 1.88, ''\n"
+    "import math, time\nfrom helpers import losses, monitors\nmonitor = monitors.knn_monitor\nloss, _ = 1.88, ''\n"
     "class Recipe:\n    epochs = 2",
     "STEPS = 3",
     "def average(values):\n    return sum(values) / len(values)",

@@ -23,6 +23,7 @@ from PIL import Image
 from torchvision import datasets
 
 from helpers import data, shapes
+from helpers.cache import write_arrays
 from helpers.data import DataError, ImageSet, load_images
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -267,10 +268,10 @@ def test_a_root_that_cannot_be_written_costs_only_a_warning(tmp_path):
 
 def test_a_write_that_fails_leaves_the_old_file_as_it_was(tmp_path):
     path = tmp_path / "a.npz"
-    data.write_arrays(path, {"numbers": np.arange(10)})
+    write_arrays(path, {"numbers": np.arange(10)})
     before = path.read_bytes()
     with files_limited_to(10_000), pytest.raises(OSError):
-        data.write_arrays(path, {"numbers": np.arange(100_000)})
+        write_arrays(path, {"numbers": np.arange(100_000)})
     assert path.read_bytes() == before and not leftovers(tmp_path)
 
 
@@ -283,10 +284,10 @@ class Interrupted:
 
 def test_ctrl_c_while_writing_leaves_the_old_file_as_it_was(tmp_path):
     path = tmp_path / "a.npz"
-    data.write_arrays(path, {"numbers": np.arange(10)})
+    write_arrays(path, {"numbers": np.arange(10)})
     before = path.read_bytes()
     with pytest.raises(KeyboardInterrupt):
-        data.write_arrays(path, {"numbers": np.arange(100_000), "late": Interrupted()})
+        write_arrays(path, {"numbers": np.arange(100_000), "late": Interrupted()})
     assert path.read_bytes() == before and not leftovers(tmp_path)
 
 

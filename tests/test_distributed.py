@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from helpers import checkpoints, data, distributed, losses, training
+from helpers import checkpoints, data, distributed, losses, monitors, resuming, training
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="needs torch with gloo")
@@ -187,9 +187,9 @@ def test_two_processes_go_on_with_what_one_began(folder, one, tmp_path):
     images = data.load_images(folder, "pretrain")
     recipe = training.recipe_for(folder, images.images.shape[-1], epochs=2, batch_size=8, arch="resnet8")
     begun, views = training.build_model(recipe), training.views_of(recipe)
-    with pytest.raises(training.Interrupted, match="keeps 1 of 2 epochs"):
+    with pytest.raises(resuming.Interrupted, match="keeps 1 of 2 epochs"):
         training.pretrain(
-            begun, images.images, views, recipe, training.knn_monitor(images), tmp_path / "checkpoint.pt", stop
+            begun, images.images, views, recipe, monitors.knn_monitor(images), tmp_path / "checkpoint.pt", stop
         )
     done = torchrun(*words(folder), "--out", tmp_path)
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import checkpoints, evaluation
+from helpers import checkpoints, controls, evaluation, latent_space
 from helpers.encoder import build_encoder
 from helpers.projection_head import ProjectionHead, SimCLR
 
@@ -290,13 +290,13 @@ def test_alignment_and_uniformity_refuse_impossible_input_with_a_sentence():
 
 
 def test_chance_is_the_share_of_the_most_frequent_train_class():
-    assert evaluation.chance(torch.tensor([2, 2, 1, 0]), torch.tensor([0, 1, 2, 2])) == 0.5
+    assert controls.chance(torch.tensor([2, 2, 1, 0]), torch.tensor([0, 1, 2, 2])) == 0.5
 
 
 def test_a_random_encoder_depends_on_its_seed_alone():
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    first, again, other = (evaluation.random_encoder("resnet8", True, seed) for seed in (3, 3, 4))
+    first, again, other = (controls.random_encoder("resnet8", True, seed) for seed in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(first.conv1.weight, again.conv1.weight)
     assert not torch.equal(first.conv1.weight, other.conv1.weight)
@@ -304,7 +304,7 @@ def test_a_random_encoder_depends_on_its_seed_alone():
 
 def test_each_image_is_shifted_and_flipped_in_its_own_way(generator):
     picture = torch.arange(3 * 12 * 12).reshape(1, 3, 12, 12).repeat(40, 1, 1, 1)
-    moved = evaluation.shift_and_flip(picture, generator)
+    moved = controls.shift_and_flip(picture, generator)
     assert moved.shape == picture.shape
     assert len({tuple(image.flatten().tolist()) for image in moved}) > 20
 
@@ -312,7 +312,7 @@ def test_each_image_is_shifted_and_flipped_in_its_own_way(generator):
 def test_a_shifted_image_is_the_image_moved_with_its_edges_repeated(generator):
     row = torch.arange(8)
     picture = row.repeat(30, 3, 8, 1)  # every row reads 0 .. 7
-    for image in evaluation.shift_and_flip(picture, generator, most=3):
+    for image in controls.shift_and_flip(picture, generator, most=3):
         steps = {(row + right).clamp(0, 7).tolist().__str__() for right in range(-3, 4)}
         steps |= {str(eval(text)[::-1]) for text in steps}
         assert str(image[0, 0].tolist()) in steps
@@ -325,15 +325,15 @@ def test_a_classifier_fitted_with_labels_learns_them_and_leaves_the_encoder_alon
     for weight in encoder.parameters():
         weight.data.normal_(0, 0.3, generator=generator)
     before = encoder[0].weight.clone()
-    classifier = evaluation.fit_classifier(encoder, images, y, num_classes=2, steps=60, base_lr=0.02)
-    assert evaluation.accuracy(classifier, images, y) > 0.95
+    classifier = controls.fit_classifier(encoder, images, y, num_classes=2, steps=60, base_lr=0.02)
+    assert controls.accuracy(classifier, images, y) > 0.95
     assert torch.equal(encoder[0].weight, before)
     assert not classifier.training
 
 
 def test_a_fitted_classifier_depends_on_its_seed_alone(generator, images, encoder):
     y = torch.arange(11) % 3
-    fits = [evaluation.fit_classifier(encoder[:3], images, y, 3, steps=3, seed=seed)[1].weight for seed in (5, 5, 6)]
+    fits = [controls.fit_classifier(encoder[:3], images, y, 3, steps=3, seed=seed)[1].weight for seed in (5, 5, 6)]
     assert torch.equal(fits[0], fits[1]) and not torch.equal(fits[0], fits[2])
 
 
@@ -342,7 +342,7 @@ def test_a_fitted_classifier_depends_on_its_seed_alone(generator, images, encode
 
 def test_a_map_keeps_two_far_groups_apart(generator):
     h = torch.randn(60, 10, generator=generator) + 20 * torch.eye(10)[torch.arange(60) % 2]
-    points = evaluation.project(h, "t-SNE")
+    points = latent_space.project(h, "t-SNE")
     assert points.shape == (60, 2) and points.min() == 0 and points.max() == 1
     nearest = torch.cdist(points, points).fill_diagonal_(9).argmin(dim=1)
     assert (nearest % 2 == torch.arange(60) % 2).all()
@@ -350,7 +350,7 @@ def test_a_map_keeps_two_far_groups_apart(generator):
 
 def test_an_unknown_map_is_refused_with_a_sentence():
     with pytest.raises(ValueError, match="t-SNE"):
-        evaluation.project(torch.ones(20, 3), "PCA")
+        latent_space.project(torch.ones(20, 3), "PCA")
 
 
 # the encoder that comes with the course

@@ -208,13 +208,13 @@ def test_a_guess_runs_the_small_version_and_sets_it_beside_the_whole_and_the_pap
 
 
 def test_few_labels_are_asked_of_a_frozen_a_fine_tuned_and_an_untrained_encoder(lab, monkeypatch):
-    fits, real = [], catalogue.evaluation.fit_classifier
+    fits, real = [], catalogue.controls.fit_classifier
 
     def watched(encoder, images, labels, num_classes, steps, seed):
         fits.append((len(images), steps))
         return real(encoder, images=images, labels=labels, num_classes=num_classes, steps=steps, seed=seed)
 
-    monkeypatch.setattr(catalogue.evaluation, "fit_classifier", watched)
+    monkeypatch.setattr(catalogue.controls, "fit_classifier", watched)
     rows = dict(catalogue.few_labels(lab, ("1 %", "100 %")))
     assert all({"frozen", "fine-tuned", "from scratch", "gain"} == set(numbers) for numbers in rows.values())
     assert fits == [(20, 2), (20, 6), (64, 2), (64, 6)]  # from scratch as long as pretraining (4 steps) and fine-tuning

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import augmentation, checkpoints, data, losses, machine, shapes, training
+from helpers import augmentation, checkpoints, data, losses, machine, monitors, resuming, shapes, training
 
 ROOT = Path(__file__).parent.parent
 RECIPE = training.Recipe(small_images=True, view_size=8, epochs=3, batch_size=8, hidden_dim=16, out_dim=8)
@@ -130,7 +130,7 @@ def test_a_run_stopped_at_any_batch_ends_as_the_undisturbed_one(images, tmp_path
         if step == batch:
             raise KeyboardInterrupt
 
-    with pytest.raises(training.Interrupted):
+    with pytest.raises(resuming.Interrupted):
         pretrain(images, monitor=monitor, checkpoint=tmp_path / "a.pt", on_step=stop)
     torch.rand(5)  # the global random state must not matter
     again, resumed = pretrain(images, monitor=monitor, checkpoint=tmp_path / "a.pt")
@@ -149,7 +149,7 @@ def test_a_run_with_another_optimizer_more_views_and_half_an_epoch_resumes_as_ex
         if step == 4:
             raise KeyboardInterrupt
 
-    with pytest.raises(training.Interrupted, match=r"keeps 1 of 2\.5 epochs"):
+    with pytest.raises(resuming.Interrupted, match=r"keeps 1 of 2\.5 epochs"):
         pretrain(images, recipe, checkpoint=tmp_path / "a.pt", on_step=stop)
     again, resumed = pretrain(images, recipe, checkpoint=tmp_path / "a.pt")
     assert same_weights(again, whole) and resumed == history
@@ -178,10 +178,10 @@ def test_after_a_stop_one_line_says_how_to_go_on(images, tmp_path):
         if step == 4:
             raise KeyboardInterrupt
 
-    with pytest.raises(training.Interrupted, match=r"a\.pt keeps 1 of 3 epochs: run the same again") as problem:
+    with pytest.raises(resuming.Interrupted, match=r"a\.pt keeps 1 of 3 epochs: run the same again") as problem:
         pretrain(images, checkpoint=tmp_path / "a.pt", on_step=stop)
     assert problem.value._render_traceback_() == [str(problem.value)]
-    with pytest.raises(training.Interrupted, match="No epoch was finished and kept"):
+    with pytest.raises(resuming.Interrupted, match="No epoch was finished and kept"):
         pretrain(images, on_step=stop)
 
 
@@ -203,7 +203,7 @@ def test_a_checkpoint_from_before_a_setting_existed_goes_on_where_the_setting_ha
         if step == 4:
             raise KeyboardInterrupt
 
-    with pytest.raises(training.Interrupted):
+    with pytest.raises(resuming.Interrupted):
         pretrain(images, checkpoint=tmp_path / "a.pt", on_step=stop)
     state = checkpoints.load_checkpoint(tmp_path / "a.pt")
     del state["recipe"]["views"]
@@ -267,10 +267,10 @@ def test_a_monitor_needs_labels_and_asks_images_it_does_not_know():
     labels = torch.arange(45) % 3
     images = torch.zeros(45, 3, 12, 12, dtype=torch.uint8)
     images[torch.arange(45), labels] = 200  # the class is the colour
-    monitor = training.knn_monitor(data.ImageSet(images, labels, tuple("rgb")), k=3)
+    monitor = monitors.knn_monitor(data.ImageSet(images, labels, tuple("rgb")), k=3)
     assert monitor(training.build_model(RECIPE)) == {"knn": 1.0}
     with pytest.raises(ValueError, match="needs labels"):
-        training.knn_monitor(data.ImageSet(images, None))
+        monitors.knn_monitor(data.ImageSet(images, None))
 
 
 def test_more_time_means_more_epochs_and_no_time_means_one_step(images):
@@ -520,7 +520,7 @@ def test_ctrl_c_on_the_command_line_ends_with_130_and_the_same_line_goes_on(fold
 def test_the_geometry_monitor_measures_the_same_two_views_every_time():
     images, recipe = shapes.render(40, seed=0)[0], training.Recipe(hidden_dim=16)
     model = training.build_model(recipe)
-    monitor = training.geometry_monitor(images, training.views_of(recipe), count=20)
+    monitor = monitors.geometry_monitor(images, training.views_of(recipe), count=20)
     numbers = monitor(model)
     assert numbers == monitor(model) and numbers.keys() == {"alignment", "uniformity"}
     assert model.training and 0 <= numbers["alignment"] <= 4 and -8 <= numbers["uniformity"] <= 0
@@ -529,10 +529,10 @@ def test_the_geometry_monitor_measures_the_same_two_views_every_time():
 def test_the_moments_of_a_run_are_kept_after_0_1_2_4_epochs_and_at_the_end(tmp_path):
     recipe = replace(training.Recipe(), hidden_dim=8, epochs=5)
     model = training.build_model(recipe)
-    watched = training.keep_moments(tmp_path, model, recipe, 0, lambda model: {"knn": 0.5})
+    watched = monitors.keep_moments(tmp_path, model, recipe, 0, lambda model: {"knn": 0.5})
     for _ in range(3):
         assert watched(model) == {"knn": 0.5}
-    watched = training.keep_moments(tmp_path, model, recipe, 3)  # stopped, and gone on
+    watched = monitors.keep_moments(tmp_path, model, recipe, 3)  # stopped, and gone on
     watched(model), watched(model)
     kept = sorted(path.name for path in tmp_path.iterdir())
     assert kept == [f"epoch-00{epoch}.pt" for epoch in (0, 1, 2, 4, 5)]
@@ -541,7 +541,7 @@ def test_the_moments_of_a_run_are_kept_after_0_1_2_4_epochs_and_at_the_end(tmp_p
 
 def test_a_loop_of_ones_own_is_stopped_in_one_line_too(tmp_path):
     with (
-        pytest.raises(training.Interrupted, match="No epoch was finished"),
-        training.stoppable(tmp_path / "run.pt", training.Recipe()),
+        pytest.raises(resuming.Interrupted, match="No epoch was finished"),
+        resuming.stoppable(tmp_path / "run.pt", training.Recipe()),
     ):
         raise KeyboardInterrupt

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from helpers import board, evaluation, losses, shapes, widgets
+from helpers import board, evaluation, latent_space, losses, shapes, widgets
 from helpers.data import ImageSet
 from helpers.widgets.training import live_panels, smooth
 
@@ -28,10 +28,10 @@ def pictures() -> ImageSet:
 
 
 @pytest.fixture(scope="module")
-def space(pictures) -> dict[str, evaluation.EmbeddingMap]:
+def space(pictures) -> dict[str, latent_space.EmbeddingMap]:
     pixels = pictures.images.flatten(1) / 255
     noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(1))
-    return {name: evaluation.embedding_map(h, pictures.labels) for name, h in (("pixels", pixels), ("noise", noise))}
+    return {name: latent_space.embedding_map(h, pictures.labels) for name, h in (("pixels", pixels), ("noise", noise))}
 
 
 # the embedding explorer
@@ -39,7 +39,7 @@ def space(pictures) -> dict[str, evaluation.EmbeddingMap]:
 
 def test_the_neighbours_of_an_embedding_map_are_the_nearest_other_images(pictures):
     h = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
-    one = evaluation.embedding_map(h, pictures.labels[:40], k=6)
+    one = latent_space.embedding_map(h, pictures.labels[:40], k=6)
     cosine = torch.nn.functional.normalize(h, dim=1) @ torch.nn.functional.normalize(h, dim=1).T
     assert torch.equal(one.neighbours, cosine.fill_diagonal_(-2).topk(6, dim=1).indices)
 
@@ -47,7 +47,7 @@ def test_the_neighbours_of_an_embedding_map_are_the_nearest_other_images(picture
 def test_an_embedding_map_has_the_accuracy_of_asking_all_others(pictures):
     h = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
     y = pictures.labels[:40]
-    one = evaluation.embedding_map(h, y, k=6)
+    one = latent_space.embedding_map(h, y, k=6)
     right = 0
     for row in range(40):
         others = torch.arange(40) != row
@@ -56,16 +56,16 @@ def test_an_embedding_map_has_the_accuracy_of_asking_all_others(pictures):
 
 
 def test_equal_images_are_neighbours_of_each_other_and_never_of_themselves():
-    one = evaluation.embedding_map(torch.ones(20, 3).index_fill(0, torch.arange(10), 2.0), torch.arange(20) % 2, k=4)
+    one = latent_space.embedding_map(torch.ones(20, 3).index_fill(0, torch.arange(10), 2.0), torch.arange(20) % 2, k=4)
     assert (one.neighbours != torch.arange(20)[:, None]).all()
 
 
 def test_a_map_that_starts_from_another_keeps_its_images_nearer_to_where_they_were(pictures):
     h = torch.randn(60, 6, generator=torch.Generator().manual_seed(2))
     h[:30] += 4
-    first = evaluation.project(h, "t-SNE")
-    again = evaluation.project(h + 0.01, "t-SNE", start=first)
-    afresh = evaluation.project(h + 0.01, "t-SNE", seed=5)
+    first = latent_space.project(h, "t-SNE")
+    again = latent_space.project(h + 0.01, "t-SNE", start=first)
+    afresh = latent_space.project(h + 0.01, "t-SNE", seed=5)
     assert (again - first).norm(dim=1).mean() < (afresh - first).norm(dim=1).mean()
 
 
@@ -108,7 +108,7 @@ def test_the_explorer_names_the_method_where_a_representation_has_maps_by_severa
 
 def test_the_explorer_works_without_labels_and_factors_and_says_that_accuracy_is_unknown(pictures):
     bare = ImageSet(pictures.images, None)
-    one = evaluation.embedding_map(pictures.images.flatten(1).float(), None)
+    one = latent_space.embedding_map(pictures.images.flatten(1).float(), None)
     widget = widgets.explorer(bare, {"pixels": one})
     assert one.knn is None and widget.classes == [] and widget.maps[0]["knn"] is None
     assert widgets.explorer_still(bare, {"pixels": one}).axes

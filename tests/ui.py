@@ -36,7 +36,7 @@ studio"""
 BENCH = """from helpers import widgets
 widgets.loss_bench()"""
 EXPLORER = """import torch
-from helpers import evaluation, shapes, widgets
+from helpers import latent_space, shapes, widgets
 from helpers.data import ImageSet
 
 def flat(h):
@@ -48,13 +48,13 @@ images, labels, factors = shapes.render(COUNT, seed=0)
 pictures = ImageSet(images, labels, tuple(shapes.CLASSES), factors)
 near = torch.randint(COUNT, (COUNT, 8), generator=torch.Generator().manual_seed(0))  # who is near costs no frames
 rows = {"pixels": images.flatten(1) / 255, "averages": images.float().mean(dim=(2, 3)) / 255}
-maps = {name: evaluation.EmbeddingMap(flat(h), near, 0.5) for name, h in rows.items()}
+maps = {name: latent_space.EmbeddingMap(flat(h), near, 0.5) for name, h in rows.items()}
 widgets.explorer(pictures, maps, {"early": maps["averages"], "late": maps["pixels"]})"""
-LIVE = """from helpers import shapes, training, widgets
+LIVE = """from helpers import monitors, shapes, training, widgets
 images, labels, factors = shapes.render(200, seed=0)
 recipe = training.Recipe(batch_size=64, epochs=2, hidden_dim=32)
 model, views = training.build_model(recipe), training.views_of(recipe)
-on_step, watched = widgets.live_training(64, training.geometry_monitor(images, views, count=64), 0.1)
+on_step, watched = widgets.live_training(64, monitors.geometry_monitor(images, views, count=64), 0.1)
 training.pretrain(model, images, views, recipe, watched, None, on_step)["epochs"]"""
 COUNT_FRAMES = """milliseconds => new Promise(done => { let frames = 0; const start = performance.now();
   (function frame(now) { frames++; if (now - start < milliseconds) requestAnimationFrame(frame);

@@ -23,7 +23,7 @@ from torch import nn
 from data import record
 from grading.bench import figures, peers
 from grading.bench.loss import forget_peak, held
-from helpers import encoder, evaluation, training
+from helpers import controls, encoder, evaluation, training
 from helpers.data import ImageSet, load_images
 from helpers.machine import cap_threads, has_bfloat16, keep_memory, return_memory
 
@@ -117,20 +117,20 @@ def our_row(length: float, seed: int, train: ImageSet, test: ImageSet) -> dict:
 def control_rows(minutes: list[float], seed: int, train: ImageSet, test: ImageSet) -> list[dict]:
     """Raw pixels, an untrained encoder, and our encoder trained with labels for each of the times."""
     recipe = ours(seed)
-    body = evaluation.random_encoder(recipe.arch, recipe.small_images, seed)
+    body = controls.random_encoder(recipe.arch, recipe.small_images, seed)
     rows = [row("raw pixels", 0, seed, nn.Flatten(), train, test, len(train))]  # the same, whenever they are measured
     rows.append(row("random encoder", 0, seed, body, train, test, len(train)))
     fit = {"images": train.images, "labels": train.labels, "num_classes": len(train.classes), "seed": seed}
     fit |= {"half": has_bfloat16(torch.device("cpu"))}
     keep_memory()
     start = time.perf_counter()
-    evaluation.fit_classifier(body, steps=TRIAL, **fit)
+    controls.fit_classifier(body, steps=TRIAL, **fit)
     step = (time.perf_counter() - start) / TRIAL
     for length in minutes:
         start = time.perf_counter()
-        classifier = evaluation.fit_classifier(body, steps=max(TRIAL, int(60 * length / step)), **fit)
+        classifier = controls.fit_classifier(body, steps=max(TRIAL, int(60 * length / step)), **fit)
         numbers = {"seconds": round(time.perf_counter() - start, 1)}
-        numbers |= {"accuracy": evaluation.accuracy(classifier, test.images, test.labels)}
+        numbers |= {"accuracy": controls.accuracy(classifier, test.images, test.labels)}
         rows.append(row("supervised", length, seed, classifier[0], train, test, len(train)) | numbers)
     return_memory()
     return rows

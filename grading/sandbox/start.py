@@ -153,7 +153,7 @@ class Sandbox:
         shutil.copytree(HERE, self.folder / "grader", ignore=shutil.ignore_patterns("__pycache__", "start.py"))
         (self.folder / "data/results").mkdir(parents=True)
         (self.folder / "helpers").mkdir()
-        for name in ("shapes.py", "data.py"):  # helpers.data reads them, and they hold no answer
+        for name in ("shapes.py", "folder.py"):  # helpers reads their text, and they hold no answer
             shutil.copy(ROOT / "helpers" / name, self.folder / "helpers")
         (self.folder / "data/results/clinic.json").write_text(json.dumps(clinic), encoding="utf-8")
         for path in (

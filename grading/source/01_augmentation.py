@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from helpers import augmentation, checks, course, data, plots, policies, shapes, widgets
+from helpers import augmentation, checks, course, data, operations, plots, policies, shapes, widgets
 from helpers.checks import NotYet
 
 my = course.Parts()  # your answers once they pass, the reference until then
@@ -43,15 +43,15 @@ edges = (x - x.roll(1, 3)).abs() + (x - x.roll(1, 2)).abs()
 
 # %%
 changed = {
-    "crop, resize": augmentation.crop_resize_flip(x, box, one < 0, 32),
+    "crop, resize": operations.crop_resize_flip(x, box, one < 0, 32),
     "noise": (x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1),
-    "grey": augmentation.to_grey(x).expand(-1, 3, -1, -1),
-    "crop, flip": augmentation.crop_resize_flip(x, box, one > 0, 32),
+    "grey": operations.to_grey(x).expand(-1, 3, -1, -1),
+    "crop, flip": operations.crop_resize_flip(x, box, one > 0, 32),
     "turn": x.rot90(1, (2, 3)),
     "edges": (2 * edges).clamp(0, 1),
-    "colour jitter": augmentation.jitter(x, torch.tensor([[1.3, 1.2, 1.2, 0.3]]), torch.tensor([[0, 1, 2, 3]])),
+    "colour jitter": operations.jitter(x, torch.tensor([[1.3, 1.2, 1.2, 0.3]]), torch.tensor([[0, 1, 2, 3]])),
     "cutout": torch.where(window | window[:, None], x, torch.tensor(0.5)),
-    "blur": augmentation.gaussian_blur(x, one, 5),
+    "blur": operations.gaussian_blur(x, one, 5),
 }
 
 # %%

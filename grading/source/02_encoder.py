@@ -18,7 +18,7 @@ import copy
 import torch
 from torch import nn
 
-from helpers import checks, course, data, evaluation, plots
+from helpers import checks, controls, course, data, evaluation, plots
 from helpers.checks import NotYet
 from helpers.encoder import multiply_adds, resnet
 
@@ -371,9 +371,9 @@ fit, asked = (300, 150) if course.quick() else (1000, 500)
 images, labels = pictures.images[: fit + asked], pictures.labels[: fit + asked]
 representations = {"raw pixels": evaluation.extract_features(nn.Flatten(), images)}
 for seed in range(1 if course.quick() else 3):
-    f = evaluation.random_encoder("resnet8", small_images=True, seed=seed)
+    f = controls.random_encoder("resnet8", small_images=True, seed=seed)
     representations[f"random ResNet-8, seed {seed}"] = evaluation.extract_features(f, images)
-print(f"{'linear probe':24} chance   {evaluation.chance(labels[:fit], labels[fit:]):.1%}")
+print(f"{'linear probe':24} chance   {controls.chance(labels[:fit], labels[fit:]):.1%}")
 for name, h in representations.items():
     print(f"{name:24} classes  {evaluation.linear_probe(h[:fit], labels[:fit], h[fit:], labels[fit:]):.1%}")
 

@@ -21,7 +21,8 @@ from dataclasses import asdict, replace
 import torch
 from torchvision.transforms import v2
 
-from helpers import augmentation, board, checkpoints, checks, course, data, encoder, machine, plots, training, widgets
+from helpers import augmentation, board, checkpoints, checks, course, data, encoder, machine, monitors, plots
+from helpers import projection_head, resuming, training, widgets
 from helpers.checks import NotYet
 
 my = course.Parts()  # your answers once they pass, the reference until then
@@ -226,7 +227,7 @@ my.keep(train_step)
 # %%
 labelled = data.load_images("shapes", "train")
 sizes = {"queries": 100, "bank": 400} if course.quick() else {"queries": 1000, "bank": 4000}  # training uses them too
-monitor = training.knn_monitor(labelled, **sizes)
+monitor = monitors.knn_monitor(labelled, **sizes)
 untrained = training.build_model(training.Recipe())
 print(f"chance 10%, untrained encoder {monitor(untrained)['knn']:.1%}")
 
@@ -394,7 +395,7 @@ except Exception as problem:
     f, feature_dim = my.build_encoder(recipe.arch, recipe.small_images)
 g = my.ProjectionHead(feature_dim, recipe.hidden_dim, recipe.out_dim)
 if recipe.head_norm:  # the recipe for photographs
-    g = training.head_for(feature_dim, recipe.hidden_dim, recipe.out_dim, norm=True)
+    g = projection_head.head_for(feature_dim, recipe.hidden_dim, recipe.out_dim, norm=True)
 model = my.SimCLR(f, g).to(machine.best_device())
 print(f"{recipe.arch}: {sum(weight.numel() for weight in model.parameters()):,} weights; h has {feature_dim} numbers")
 
@@ -444,8 +445,8 @@ if START_AFRESH or course.quick():
     shutil.rmtree(folder, ignore_errors=True)
 if course.quick():
     pictures, recipe = pictures.subset(torch.arange(min(256, len(pictures)))), replace(recipe, batch_size=64)
-monitor = training.knn_monitor(labelled, **sizes) if labelled.labels is not None else None
-spread = training.geometry_monitor(pictures.images, two_views)
+monitor = monitors.knn_monitor(labelled, **sizes) if labelled.labels is not None else None
+spread = monitors.geometry_monitor(pictures.images, two_views)
 
 
 def watch(model):
@@ -473,12 +474,12 @@ print(f"{len(pictures):,} images, {epochs} epochs of {len(pictures) // recipe.ba
 
 # %%
 run, N = folder / "run.pt", recipe.batch_size
-done, before = training.epochs_done(run), training.history_so_far(run)
-moments = training.keep_moments(folder / "moments", model, recipe, done, watch)  # notebook 06 shows them
+done, before = resuming.epochs_done(run), resuming.history_so_far(run)
+moments = monitors.keep_moments(folder / "moments", model, recipe, done, watch)  # notebook 06 shows them
 kept = "Whole epochs are kept; run this cell again to go on."
 on_step, watched = widgets.live_training(N, moments, 1 / max(1, len(labelled.classes)), before, kept)
 start = time.perf_counter()
-with machine.fast(model), training.stoppable(run, recipe):  # fast: bfloat16 where the hardware has it
+with machine.fast(model), resuming.stoppable(run, recipe):  # fast: bfloat16 where the hardware has it
     history = my.pretrain(model, pictures.images.to(machine.best_device()), two_views, recipe,
                           monitor=watched, checkpoint=run, on_step=on_step)
 print(f"{time.perf_counter() - start:.0f} s")
@@ -520,7 +521,7 @@ few = tuple(labelled.classes[:4])
 if monitor and len(labelled.classes) > 4:
     some = data.load_images(course.data_name(), "train", classes=few)
     for name, images in ((f"{len(labelled.classes)} classes", labelled), (", ".join(few), some)):
-        knn = training.knn_monitor(images, **sizes)(model)["knn"]
+        knn = monitors.knn_monitor(images, **sizes)(model)["knn"]
         print(f"{name}: guessing {1 / len(images.classes):.0%}, this encoder {knn:.1%}")
 else:
     print("These images have no labels, or fewer than five classes already.")

@@ -18,7 +18,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from helpers import augmentation, checkpoints, checks, course, data, evaluation, machine, plots, widgets
+from helpers import augmentation, checkpoints, checks, controls, course, data, evaluation, latent_space, machine
+from helpers import plots, widgets
 from helpers.checks import NotYet
 
 my = course.Parts()  # your answers once they pass, the reference until then
@@ -134,7 +135,7 @@ checks.try_it(show_features)
 
 # %% check="extract_features" points=3
 images = torch.randint(256, (10, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-f = evaluation.random_encoder("resnet8", small_images=False)
+f = controls.random_encoder("resnet8", small_images=False)
 with checks.explained(extract_features):
     h = extract_features(f, images, 4)
     assert len(h) == 10, f"10 images went in and {len(h)} rows came out"
@@ -275,14 +276,14 @@ def representations(images):
 
 
 # %%
-random_encoder = evaluation.random_encoder(recipe["arch"], recipe["small_images"])
+random_encoder = controls.random_encoder(recipe["arch"], recipe["small_images"])
 random_encoder.to(device, memory_format=torch.channels_last)
 of_bank, of_validation = representations(bank.images), representations(validation.images)
 H = {name: (of_bank[name], of_validation[name]) for name in of_bank}
 
 # %%
 knn = {name: my.knn_accuracy(h, bank.labels, v, validation.labels, 20, 0.1) for name, (h, v) in H.items()}
-chance = evaluation.chance(bank.labels, validation.labels)
+chance = controls.chance(bank.labels, validation.labels)
 for name, value in ({"chance": chance} | knn).items():
     error = math.sqrt(value * (1 - value) / len(validation))
     print(f"{name:20} {value:6.1%} ± {error:.1%}")
@@ -670,10 +671,10 @@ if bank.factors:
 
 # %%
 shown = validation.subset(torch.arange(min(len(validation), 150 if course.quick() else 1000)))
-space = {name: evaluation.embedding_map(v[: len(shown)], shown.labels) for name, (_, v) in H.items()}
+space = {name: latent_space.embedding_map(v[: len(shown)], shown.labels) for name, (_, v) in H.items()}
 drawn = {"t-SNE": [one.points for one in space.values()]}
 if not course.quick():
-    drawn["UMAP"] = [evaluation.project(v[: len(shown)], "UMAP") for _, v in H.values()]
+    drawn["UMAP"] = [latent_space.project(v[: len(shown)], "UMAP") for _, v in H.values()]
 titles = [[f"{method}: {name}\nk-NN {knn[name]:.1%}" for name in H] for method in drawn]
 figure = plots.maps(list(drawn.values()), titles, shown.labels, train.classes)
 alt = "; ".join(f"{name}, k-NN {value:.0%}" for name, value in knn.items())
@@ -699,7 +700,7 @@ moments = moments or {"untrained": random_encoder, "trained": model.encoder}
 growth, start = {}, None
 for name, f in moments.items():
     h = my.extract_features(f.to(device), shown.images, 256)
-    growth[name] = evaluation.embedding_map(h, shown.labels, start=start)
+    growth[name] = latent_space.embedding_map(h, shown.labels, start=start)
     start = growth[name].points  # so that the next map looks like this one where it can
 
 # %%
@@ -749,8 +750,8 @@ for count, some_steps in zip(counts, steps, strict=True):
     frozen = my.linear_probe(bank_h[:count], some.labels, validation_h, validation.labels)
     accuracies["frozen h, linear probe"].append(frozen)
     for name, start in (("fine-tuned", model.encoder), ("from scratch", random_encoder)):
-        network = evaluation.fit_classifier(start, some.images, some.labels, len(bank.classes), some_steps, half=half)
-        accuracies[name].append(evaluation.accuracy(network, validation.images, validation.labels))
+        network = controls.fit_classifier(start, some.images, some.labels, len(bank.classes), some_steps, half=half)
+        accuracies[name].append(controls.accuracy(network, validation.images, validation.labels))
 supervised = network  # from scratch, with all labels of the bank
 
 # %%
@@ -785,7 +786,7 @@ knn_supervised = my.knn_accuracy(h, bank.labels, t, test.labels, 20, 0.1)
 final.append(("supervised from scratch, h", knn_supervised, my.linear_probe(h, bank.labels, t, test.labels)))
 
 # %%
-by_chance = evaluation.chance(bank.labels, test.labels)
+by_chance = controls.chance(bank.labels, test.labels)
 for name, a, b in [("chance", by_chance, by_chance), *final]:
     print(f"{name:28} k-NN {a:6.1%}   linear probe {b:6.1%}")
 alt = "; ".join(f"{name}: k-NN {a:.0%}, linear probe {b:.0%}" for name, a, b in final)

@@ -8,16 +8,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from helpers import augmentation, encoder, evaluation
-from helpers.augmentation import (
-    TwoViewsOfBatch,
-    crop_resize_flip,
-    distort,
-    histogram_similarities,
-    random_crop,
-    to_unit,
-    uniform,
-)
+from helpers import augmentation, controls, encoder, evaluation
+from helpers.augmentation import TwoViewsOfBatch, distort, histogram_similarities, random_crop, to_unit
 from helpers.findings.core import (
     Finding,
     Lab,
@@ -33,6 +25,7 @@ from helpers.findings.core import (
     train,
 )
 from helpers.losses import sup_con
+from helpers.operations import crop_boxes, crop_resize_flip, uniform
 from helpers.plots.findings import FACTORS
 from helpers.projection_head import SimCLR, projection_mlp
 from helpers.training import build_model, steps_of, views_of
@@ -84,7 +77,7 @@ def composed(operations: list[Operation]) -> TwoViewsOfBatch:
 
 def without_flip(images: Tensor, generator: Generator, area: tuple[float, float]) -> Tensor:
     """Crops alone, colours and sides as they are."""
-    boxes = augmentation.crop_boxes(len(images), *images.shape[2:], area, generator)
+    boxes = crop_boxes(len(images), *images.shape[2:], area, generator)
     return crop_resize_flip(to_unit(images), boxes, torch.zeros(len(images), dtype=torch.bool), images.shape[-1])
 
 
@@ -132,7 +125,7 @@ def strength(lab: Lab, conditions: tuple[str, ...]) -> Rows:
         here = replace(lab, recipe=replace(lab.recipe, strength=float(condition)))
         model = train(here)
         classifier = train(here, loss=cross_entropy, model=with_classifier(here), images=few)
-        right = evaluation.accuracy(of_z(classifier), lab.queries.images, lab.queries.labels)
+        right = controls.accuracy(of_z(classifier), lab.queries.images, lab.queries.labels)
         yield condition, {"knn": knn(lab, model.encoder), "supervised": right}
 
 
@@ -208,21 +201,21 @@ def batch_size(lab: Lab, conditions: tuple[str, ...]) -> Rows:
 
 def few_labels(lab: Lab, conditions: tuple[str, ...]) -> Rows:
     pretrained = train(lab).encoder
-    untrained = evaluation.random_encoder(lab.recipe.arch, lab.recipe.small_images, lab.recipe.seed)
+    untrained = controls.random_encoder(lab.recipe.arch, lab.recipe.small_images, lab.recipe.seed)
     steps = max(2, 2 * len(lab.bank) // 128)
     longer = steps + steps_of(lab.recipe, len(lab.bank))  # from scratch as many as pretraining and fine-tuning take
     for condition in conditions:
         count = max(2 * len(lab.bank.classes), round(len(lab.bank) * float(condition.removesuffix(" %")) / 100))
         some = lab.bank.subset(torch.arange(count))
         fit = partial(
-            evaluation.fit_classifier, images=some.images, labels=some.labels, num_classes=len(lab.bank.classes)
+            controls.fit_classifier, images=some.images, labels=some.labels, num_classes=len(lab.bank.classes)
         )
         networks = {
             "fine-tuned": fit(pretrained, steps=steps, seed=lab.recipe.seed),
             "from scratch": fit(untrained, steps=longer, seed=lab.recipe.seed),
         }
         numbers = {
-            name: evaluation.accuracy(net, lab.queries.images, lab.queries.labels) for name, net in networks.items()
+            name: controls.accuracy(net, lab.queries.images, lab.queries.labels) for name, net in networks.items()
         }
         h, query_h = (evaluation.extract_features(pretrained, part.images) for part in (some, lab.queries))
         numbers["frozen"] = evaluation.linear_probe(h, some.labels, query_h, lab.queries.labels)

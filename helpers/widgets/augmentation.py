@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from traitlets import Bytes, Dict, Float, Int, List, Unicode
 
-from helpers import augmentation, plots, policies
+from helpers import augmentation, operations, plots, policies
 from helpers.widgets.core import Widget, encode, montage
 
 VIEWS, COLUMNS = 12, 6  # in the grid; the first two are x_a and x_b
@@ -148,16 +148,16 @@ def studio_views(image: Tensor, settings: Settings, size: int) -> tuple[Tensor, 
     """Views of one image (3, H, W) uint8: (VIEWS, 3, size, size) float in [0, 1], and (VIEWS, 4) their crops' boxes."""
     generator = torch.Generator().manual_seed(settings.seed)
     area = min(settings.smallest, settings.largest) / 100, settings.largest / 100
-    boxes = augmentation.crop_boxes(VIEWS, *image.shape[1:], area, generator, settings.widest / 100)
-    flipped = augmentation.uniform(VIEWS, 1, generator)[:, 0] < settings.flipped / 100
+    boxes = operations.crop_boxes(VIEWS, *image.shape[1:], area, generator, settings.widest / 100)
+    flipped = operations.uniform(VIEWS, 1, generator)[:, 0] < settings.flipped / 100
     parts = tuple(getattr(settings, name) / 100 for name in ("brightness", "contrast", "saturation", "hue"))
-    factors, order = augmentation.jitter_factors(
+    factors, order = operations.jitter_factors(
         VIEWS, settings.strength / 100, generator, parts, settings.jittered / 100
     )
-    grey = augmentation.uniform(VIEWS, 1, generator)[:, 0] < settings.grey / 100
-    views = augmentation.crop_resize_flip(image.expand(VIEWS, -1, -1, -1) / 255, boxes, flipped, size)
-    views = augmentation.jitter(views, factors, order)
-    views[grey] = augmentation.to_grey(views[grey]).expand(-1, 3, -1, -1)
+    grey = operations.uniform(VIEWS, 1, generator)[:, 0] < settings.grey / 100
+    views = operations.crop_resize_flip(image.expand(VIEWS, -1, -1, -1) / 255, boxes, flipped, size)
+    views = operations.jitter(views, factors, order)
+    views[grey] = operations.to_grey(views[grey]).expand(-1, 3, -1, -1)
     return augmentation.random_blur(views, generator, settings.blurred / 100), boxes
 
 
@@ -178,7 +178,7 @@ def studio_code(settings: Settings, size: int) -> str:
     names = ", ".join(
         f"{n}={r:.3g}" for n, r in zip(("brightness", "contrast", "saturation", "hue"), reach, strict=True)
     )
-    width = augmentation.blur_width(size)
+    width = operations.blur_width(size)
     return f"""import torch
 from torchvision.transforms import v2
 

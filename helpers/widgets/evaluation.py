@@ -12,7 +12,7 @@ from traitlets import Bytes, Dict, Float, Int, List
 
 from helpers import plots
 from helpers.data import ImageSet
-from helpers.evaluation import EmbeddingMap
+from helpers.latent_space import EmbeddingMap
 from helpers.widgets.core import Widget, encode, montage
 
 MOST = 10_000  # images; what was tried at 30 frames a second without a graphics card
