@@ -6,6 +6,7 @@
     shapes           the built-in pictures: ten object classes whose every factor is known
     machine          cores, GPU, bfloat16: what this machine offers
     image_set        pictures in memory as uint8, and what is known about each
+    files            written whole or not at all
     cache            a set of pictures in a file, so that it is made once
     folder           your own pictures
     data             the built-in pictures, CIFAR-10, STL-10 or a folder, by name
@@ -17,7 +18,7 @@
     losses           NT-Xent and its supervised sister
     distributed      one run on several devices
     optimizers       LARS and Muon beside AdamW
-    checkpoints      written whole or not at all
+    checkpoints      a run or a model, to a file and back
     features         h of every image
     controls         what an accuracy has to stand beside
     evaluation       what is h worth?            python -m helpers.evaluation CHECKPOINT

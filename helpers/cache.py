@@ -1,7 +1,6 @@
 """An ImageSet in a file, so that it is read or rendered once: an .npz, never a pickle. What is damaged is made again."""
 
 import contextlib
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from helpers.files import written_whole
 from helpers.image_set import ImageSet
 
 
@@ -43,14 +43,6 @@ def from_arrays(arrays: dict[str, np.ndarray]) -> tuple[ImageSet, str]:
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write beside `path`, then rename: whatever interrupts it, `path` holds the old file or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(unfinished, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    """Write an .npz; whatever interrupts it, `path` holds the old file or the new one, whole."""
+    with written_whole(path) as file:
+        np.savez(file, **arrays)

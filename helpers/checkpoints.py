@@ -1,15 +1,11 @@
-"""Checkpoints: a training run, or a trained model, to a file and back. Files only; no training.
+"""Checkpoints: a training run, or a trained model, to a file and back, whole or not at all. Files only; no training.
 
-A file is either whole or not there: it is written beside its place, flushed to the disk, and then renamed.
 `python -m helpers.checkpoints runs/first/checkpoint.pt model.safetensors` takes the model out of a run, to hand it on.
 """
 
-import contextlib
 import errno
 import io
 import json
-import os
-import platform
 import sys
 import zlib
 from collections.abc import Mapping
@@ -17,16 +13,15 @@ from dataclasses import is_dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from helpers.encoder import build_encoder
+from helpers.files import written_whole
 from helpers.projection_head import SimCLR, head_for
 
 FORMAT = "two views, checkpoint 1"
-HOST = platform.node() or "here"  # a folder may be shared, and a process's number means something on its own host alone
 BUILT_FROM = {"arch", "small_images", "hidden_dim", "out_dim"}  # what a recipe has to say for its model to be built
 
 
@@ -83,30 +78,14 @@ def halved(model: nn.Module) -> dict[str, Tensor]:
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file in one instant, as save_checkpoint promises."""
-    unfinished = path.with_name(f"{path.name}.{HOST}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(unfinished, "wb") as file:
+        with written_whole(path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
     except OSError as problem:
         full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = f"the disk is full ({len(content) / 1e6:.0f} MB are needed)" if full else problem.strerror
         kept = f" The earlier {path.name} is intact." if path.is_file() else ""
         raise OSError(f"{path} could not be written: {reason}.{kept}") from None
-    finally:
-        for left in (unfinished, *left_by_the_killed(path)):
-            with contextlib.suppress(OSError):
-                left.unlink()
-
-
-def left_by_the_killed(path: Path) -> list[Path]:
-    """Unfinished files of this checkpoint that a process of this host began, which is gone."""
-    begun = f"{path.name}.{HOST}."
-    parts = [part for part in path.parent.glob("*.part") if part.name.startswith(begun)]
-    return [part for part in parts if (pid := part.suffixes[-2][1:]).isdigit() and not psutil.pid_exists(int(pid))]
 
 
 def load_checkpoint(path: str | Path) -> dict:

@@ -18,7 +18,8 @@ MAY_IMPORT = {  # module: the helpers it may import
     "shapes": set(),
     "machine": set(),
     "image_set": set(),
-    "cache": {"image_set"},
+    "files": set(),
+    "cache": {"files", "image_set"},
     "folder": {"image_set", "cache"},
     "data": {"shapes", "image_set", "cache", "folder"},
     "operations": set(),
@@ -29,7 +30,7 @@ MAY_IMPORT = {  # module: the helpers it may import
     "losses": set(),
     "distributed": {"losses"},
     "optimizers": {"machine"},
-    "checkpoints": {"encoder", "projection_head"},
+    "checkpoints": {"encoder", "files", "projection_head"},
     "features": set(),
     "controls": {"encoder", "features"},
     "evaluation": {"features", "controls", "data", "checkpoints", "machine"},
@@ -109,7 +110,7 @@ def test_whatever_code_asks_of_a_helpers_module_is_there(folder):
 
 def test_a_helpers_module_is_short_enough_to_read_whole():
     for path in [*HELPERS.glob("*.py"), *(HELPERS / "plots").glob("*.py"), *(HELPERS / "widgets").glob("*.*")]:
-        longest = 400 if path.suffix == ".js" else 300
+        longest = 200 if path.parent.name == "plots" else 400 if path.suffix == ".js" else 300
         assert len(path.read_text(encoding="utf-8").splitlines()) <= longest, path.name
 
 

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from helpers import checkpoints, training
+from helpers import checkpoints, files, training
 from helpers.projection_head import SimCLR
 
 RECIPE = training.Recipe(hidden_dim=16, out_dim=8)
@@ -72,7 +72,7 @@ def test_saving_does_not_change_the_state(tmp_path):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
 def test_a_full_disk_is_said_in_a_sentence_and_the_earlier_checkpoint_stays(tmp_path):
     checkpoints.save_checkpoint(tmp_path / "a.pt", {"step": 1})
-    unfinished = tmp_path / f"a.pt.{checkpoints.HOST}.{os.getpid()}.part"
+    unfinished = tmp_path / f"a.pt.{files.HOST}.{os.getpid()}.part"
     unfinished.symlink_to("/dev/full")  # every write there fails as on a full disk
     with pytest.raises(OSError, match=r"could not be written: the disk is full .* The earlier a\.pt is intact\.$"):
         checkpoints.save_checkpoint(tmp_path / "a.pt", {"step": 2, "weights": torch.zeros(1000)})
@@ -81,7 +81,7 @@ def test_a_full_disk_is_said_in_a_sentence_and_the_earlier_checkpoint_stays(tmp_
 
 
 def test_what_a_killed_process_left_unfinished_is_cleared_away_and_a_living_ones_is_not(tmp_path):
-    names = (f"{checkpoints.HOST}.4194304", f"{checkpoints.HOST}.{os.getppid()}", "elsewhere.4194304")  # none has 2^22
+    names = (f"{files.HOST}.4194304", f"{files.HOST}.{os.getppid()}", "elsewhere.4194304")  # none has 2^22
     for name in ("a[1].pt", "a.pt"):  # a name may look like a pattern
         gone, alive, foreign = (tmp_path / f"{name}.{each}.part" for each in names)
         gone.touch(), alive.touch(), foreign.touch()
