@@ -22,6 +22,7 @@ NARROW = {  # ours, for two CPU cores: the side of what the last pooling leaves;
     "resnet8": (1, 32, 32, 64, 128),
     "resnet8x2": (1, 16, 64, 128, 256),
     "resnet8x2-quarters": (2, 16, 64, 128, 256),
+    "resnet8x4-quarters": (2, 32, 128, 256, 512),
 }
 NAMES = (*NARROW, *BLOCKS)
 
@@ -110,8 +111,8 @@ def build_encoder(arch: str, small_images: bool) -> tuple[nn.Module, int]:
     """The encoder f of that name and the length of its representation.
 
     Args:
-        arch: "resnet8" (h has 128 numbers), "resnet8x2" (256), "resnet8x2-quarters" (1024), "resnet18" or "resnet34"
-            (512), "resnet50", "resnet101" or "resnet200" (2048).
+        arch: "resnet8" (h has 128 numbers), "resnet8x2" (256), "resnet8x2-quarters" (1024), "resnet8x4-quarters" (2048),
+            "resnet18" or "resnet34" (512), "resnet50", "resnet101" or "resnet200" (2048).
         small_images: the 3×3 stem for images of about 32 pixels a side; else the ImageNet stem.
 
     Returns:

@@ -42,19 +42,19 @@ class Recipe:
 def recipe_for(name: str, side: int, **settings) -> Recipe:
     """A recipe for a data set, by its name and the side of its images in pixels; settings are fields of Recipe.
 
-    Photographs get an encoder twice as wide, h from quarters, four views each, half the colour strength, smaller crops,
-    a lower temperature, Muon and a batch norm in the head; `make choices` takes such choices back one by one, and its
-    results file says which were measured. Up to 64 pixels a side they get the small-image stem. Our small encoders then
-    train on views of three quarters of the side: in equal time they see nearly twice as many, and things in a crop look
-    larger than in the whole picture, which comes later (Touvron et al. 2019). On the built-in pictures only the larger
-    encoders get the small-image stem. LARS gets the paper's rate, 0.075 · √batch size (appendix B.1): it is a share of
-    a layer's length, and far larger than AdamW's.
+    Photographs get an encoder four times as wide, h from quarters, four views each, half the colour strength, smaller
+    crops, a lower temperature, Muon and a batch norm in the head; `make choices` takes such choices back one by one, and
+    its results file says which were measured. Up to 64 pixels a side they get the small-image stem. Our small encoders
+    then train on views of half the side, where an encoder twice as wide costs no more; things in a crop look smaller
+    than in the whole picture, which comes later. On the built-in pictures only the larger encoders get the small-image
+    stem. LARS gets the paper's rate, 0.075 · √batch size (appendix B.1): it is a share of a layer's length, and far
+    larger than AdamW's.
     """
-    arch = settings.get("arch", Recipe.arch if name == "shapes" else "resnet8x2-quarters")
+    arch = settings.get("arch", Recipe.arch if name == "shapes" else "resnet8x4-quarters")
     narrow, small = arch in encoder.NARROW, side <= 64
     chosen = {"arch": arch, "view_size": side, "small_images": small and not narrow}
     if name != "shapes":
-        chosen |= {"view_size": 3 * side // 4 if small and narrow else side, "small_images": small, "strength": 0.5}
+        chosen |= {"view_size": side // 2 if small and narrow else side, "small_images": small, "strength": 0.5}
         chosen |= {"area": (0.2, 1.0), "views": 4, "batch_size": 512 // settings.get("views", 4)}  # 512 views a step
         chosen |= {"optimizer": "muon", "base_lr": 2e-3, "temperature": 0.1, "head_norm": True}
     recipe = Recipe(**(chosen | settings))

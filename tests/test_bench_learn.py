@@ -10,7 +10,7 @@ from PIL import Image
 
 from data import record
 from grading.bench import choices, figures, learn, peers
-from helpers import encoder, training
+from helpers import encoder, evaluation, training
 from helpers.data import load_images
 from helpers.projection_head import SimCLR, projection_mlp
 
@@ -150,20 +150,19 @@ def test_our_row_is_measured_with_the_whitened_encoder_and_beside_it_without(mon
     images = load_images("shapes", "train")
     train, test = images.subset(torch.arange(600)), images.subset(torch.arange(600, 700))
     monkeypatch.setattr(learn, "ours", lambda seed: training.Recipe(batch_size=100, seed=seed))
-    measured, real = [], learn.row
+    bodies, real = [], learn.row
 
-    def watched(name, length, seed, encoder, *pictures):
-        measured.append((encoder, real(name, length, seed, encoder, *pictures)))
-        return dict(measured[-1][1])
+    def watched(*arguments, last):
+        bodies.append(torch.nn.Sequential(arguments[3], last))
+        return real(*arguments, last=last)
 
     monkeypatch.setattr(learn, "row", watched)
     found = learn.our_row(0.05, 0, train, test)
-    (plain, first), (white, second) = measured
-    assert white(train.images[:2] / 255).shape == plain(train.images[:2] / 255).shape
-    assert isinstance(list(white.modules())[-1], torch.nn.Linear) and not isinstance(
-        list(plain.modules())[-1], torch.nn.Linear
-    )
-    assert (found["plain"], found["knn"]) == (first["knn"], second["knn"])
+    for body, number in ((bodies[0], "knn"), (bodies[0][0], "plain")):
+        h = [evaluation.extract_features(body, part.images) for part in (train, test)]
+        assert found[number] == pytest.approx(evaluation.knn_accuracy(h[0], train.labels, h[1], test.labels), abs=0.011)
+    white = evaluation.extract_features(bodies[0], train.images)
+    assert white.mean(dim=0).norm() < 0.05 * white.norm(dim=1).mean()  # moved to the middle
     assert found["seconds"] > 0 and "white" not in found
 
 

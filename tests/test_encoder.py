@@ -43,6 +43,7 @@ WIDTHS = dict(zip(PAPER, [512, 512, 2048, 2048, 2048], strict=True)) | {
     "resnet8": 128,
     "resnet8x2": 256,
     "resnet8x2-quarters": 1024,
+    "resnet8x4-quarters": 2048,
 }
 
 
@@ -140,7 +141,7 @@ def test_feature_map_sizes_refuses_an_image_without_pixels():
 def test_an_unknown_name_is_refused_with_the_names_there_are(build):
     with pytest.raises(
         ValueError,
-        match="'resnet19'.*resnet8, resnet8x2, resnet8x2-quarters, resnet18, resnet34, resnet50, resnet101, resnet200",
+        match="'resnet19'.*resnet8, resnet8x2, resnet8x2-quarters, resnet8x4-quarters, resnet18, resnet34, resnet50, resnet101, resnet200",
     ):
         build("resnet19")
 

@@ -339,6 +339,7 @@ NARROW = {  # the course's own: places a side behind the last pooling; channels 
     "resnet8": (1, 128, 2),
     "resnet8x2": (1, 256, 3),
     "resnet8x2-quarters": (2, 256, 3),
+    "resnet8x4-quarters": (2, 512, 3),
 }
 
 

@@ -187,7 +187,7 @@ def headless(arch, small_images):
 
 def width_of(arch):
     if arch.startswith("resnet8"):
-        return {"resnet8": 128, "resnet8x2": 256, "resnet8x2-quarters": 1024}[arch]
+        return {"resnet8": 128, "resnet8x2": 256, "resnet8x2-quarters": 1024, "resnet8x4-quarters": 2048}[arch]
     return 512 if arch in ("resnet18", "resnet34") else 2048
 
 
