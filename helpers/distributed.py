@@ -25,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from helpers import losses
 
 PATIENCE = timedelta(hours=2)  # for process 0 to fetch a data set, while the others wait
+MANY = 512  # images; with as many, the loss in blocks is the faster one, by data/results/bench.md
 
 
 def processes() -> int:
@@ -150,6 +151,8 @@ def gather(own: Tensor) -> Tensor:
 def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
     """NT-Xent of the batch of all processes. This one answers for its own anchors, among the candidates of all.
 
+    One process alone takes large batches in blocks, `losses.nt_xent_chunked`: the same number, in less memory.
+
     Args:
         z_a, z_b: (n, D) embeddings of this process's images, n = N / P.
         temperature: as for `losses.nt_xent`.
@@ -159,7 +162,8 @@ def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
         anchors alone; DistributedDataParallel averages it with the others'.
     """
     if processes() == 1:
-        return losses.nt_xent(z_a, z_b, temperature)
+        large = len(z_a) >= MANY and temperature >= losses.COLDEST
+        return (losses.nt_xent_chunked if large else losses.nt_xent)(z_a, z_b, temperature)
     n, first = len(z_a), rank() * len(z_a)
     z = losses.stack_views(gather(z_a), gather(z_b), temperature)  # (2N, D)
     own = torch.arange(first, first + n, device=z.device)

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+COLDEST = 0.003  # the lowest temperature of nt_xent_chunked
+
 
 def cosine_similarities(z: Tensor) -> Tensor:
     """Cosine of the angle between every two rows.
@@ -86,8 +88,8 @@ def nt_xent_chunked(z_a: Tensor, z_b: Tensor, temperature: float = 0.5, chunk: i
         ValueError: as for `nt_xent`, and for a temperature below 0.003.
     """
     z = stack_views(z_a, z_b, temperature)  # (2N, D)
-    if temperature < 0.003:
-        raise ValueError(f"temperature is {temperature}; nt_xent_chunked needs at least 0.003, nt_xent takes any.")
+    if temperature < COLDEST:
+        raise ValueError(f"temperature is {temperature}; nt_xent_chunked needs at least {COLDEST}, nt_xent takes any.")
     ceiling = 1 / temperature  # no logit is larger, as no cosine is larger than 1
     exact = z if 2 * ceiling < 80 else z.double()  # float32 ends at exp(-87), logits at -ceiling
     with torch.autocast(z.device.type, enabled=False):

@@ -123,7 +123,9 @@ def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
     """The matrix U Vᵀ of a matrix U S Vᵀ, roughly: small singular values raised, none above 1.3, without an SVD.
 
     A polynomial of odd degree pushes every singular value towards 1, a few times over (Newton–Schulz, with the
-    coefficients of Jordan et al. 2024). In bfloat16 where the hardware has it, as rounding does no harm to a direction;
+    coefficients of Jordan et al. 2024): x becomes P x, where P is a polynomial in the Gram matrix x xᵀ. All those P
+    commute, so the steps are taken on the small Gram matrix alone, and x is multiplied once, by their product. That is
+    half the arithmetic for a wide matrix. In bfloat16 where the hardware has it, as rounding does no harm to a direction;
     where it is emulated, it would cost more than all the rest of a training step. Three steps raise a singular value
     41-fold at most: one below a hundredth of the matrix's length stays below 0.5.
 
@@ -133,7 +135,18 @@ def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
     x = matrix.bfloat16() if has_bfloat16(matrix.device) else matrix
     x = x / (x.norm() + 1e-7)
     x = x.T if len(matrix) > matrix.shape[1] else x  # the smaller Gram matrix
-    for _ in range(steps):
-        gram = x @ x.T
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    gram = x @ x.T
+    product = last = newton_schulz(gram)
+    for _ in range(steps - 1):
+        gram = last @ gram @ last
+        last = newton_schulz(gram)
+        product = last @ product
+    x = product @ x
     return (x.T if len(matrix) > matrix.shape[1] else x).to(matrix.dtype)
+
+
+def newton_schulz(gram: Tensor) -> Tensor:
+    """P of a Gram matrix x xᵀ (M, M): the singular values of P x are nearer to 1 than those of x, all in [0, 1]."""
+    polynomial = 2.0315 * gram @ gram - 4.7750 * gram
+    polynomial.diagonal().add_(3.4445)
+    return polynomial

@@ -118,8 +118,17 @@ def test_a_series_goes_on_from_what_the_file_has(tmp_path, monkeypatch, capsys):
     words = ["--data", "shapes", "--only", "UvA", "--minutes"]
     assert learn.main([*words, "3"]) == learn.main([*words, "3", "5"]) == 0
     assert asked[3:] == [("UvA", [3.0], 0), ("UvA", [5.0], 0)]
-    result = json.loads((tmp_path / "learn_cifar10.json").read_text(encoding="utf-8"))
-    assert result["knn/3min/each"] == [0.5, 0.5] and (tmp_path / "learn_cifar10.svg").exists()
+    result = json.loads(learn.results_file().read_text(encoding="utf-8"))
+    assert result["knn/3min/each"] == [0.5, 0.5] and learn.results_file().with_suffix(".svg").exists()
+
+
+def test_minutes_with_bfloat16_and_without_stand_in_files_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    names = []
+    for half in (True, False):
+        monkeypatch.setattr(learn, "has_bfloat16", lambda device, half=half: half)
+        names.append(learn.results_file().name)
+    assert names == ["learn_cifar10.json", "learn_cifar10-float32.json"]
 
 
 def test_a_run_that_took_longer_than_its_minutes_does_not_count(capsys):

@@ -142,6 +142,20 @@ def test_one_process_is_as_if_nothing_were_distributed():
     assert all(torch.equal(own, x) for own, x in zip(distributed.own_rows(z_a, z_b), (z_a, z_b), strict=True))
 
 
+def test_one_process_alone_takes_the_loss_of_a_large_batch_in_blocks():
+    generator = torch.Generator().manual_seed(3)
+    for n, temperature, in_blocks in ((512, 0.1, True), (511, 0.1, False), (512, 0.002, False)):
+        z_a, z_b = torch.randn(2, n, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+        loss = distributed.nt_xent(z_a, z_b, temperature)
+        torch.testing.assert_close(loss, losses.nt_xent(z_a, z_b, temperature), rtol=1e-10, atol=1e-10)
+        steps, seen = [loss.grad_fn], set()
+        while steps:
+            step = steps.pop()
+            seen.add(type(step).__name__)
+            steps += [before for before, _ in step.next_functions if before is not None]
+        assert ("LogSumExpOfOthersBackward" in seen) == in_blocks
+
+
 # torchrun
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from helpers import optimizers
 from helpers.machine import has_bfloat16
 from helpers.optimizers import LARS, Muon, orthogonal
 
@@ -76,6 +77,16 @@ def test_orthogonal_keeps_the_directions_of_an_svd_and_levels_the_values(shape):
     values = torch.linalg.svdvals(ours)
     assert 0.5 < values.min() and values.max() < 1.35
     assert (ours * (u @ vh)).sum() / (ours.norm() * (u @ vh).norm()) > 0.95
+
+
+@pytest.mark.parametrize("shape", [(6, 40), (40, 6), (5, 5)])
+def test_orthogonal_is_newton_schulz_on_the_matrix_itself(shape, monkeypatch):
+    monkeypatch.setattr(optimizers, "has_bfloat16", lambda device: False)
+    matrix = torch.randn(shape, generator=seeded(4))
+    x = matrix.double() / matrix.norm()
+    for _ in range(3):
+        x = 3.4445 * x - 4.7750 * x @ x.T @ x + 2.0315 * x @ x.T @ x @ x.T @ x
+    torch.testing.assert_close(orthogonal(matrix), x.float(), atol=1e-5, rtol=0)
 
 
 @pytest.mark.skipif(has_bfloat16(torch.device("cpu")), reason="this processor multiplies bfloat16 itself")

@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     cap_threads()
     train, test = (load_images(chosen.data, split) for split in ("train", "test"))
-    path = record.RESULTS / "learn_cifar10.json"
+    path = results_file()
     rows = [row for row in record.earlier_runs(path, asdict(ours(0))) if in_time(row)]
     for name, minutes, seed in jobs(chosen.minutes, chosen.seeds, chosen.only):
         done = {row["minutes"] for row in rows if (row["job"], row["seed"]) == (name, seed)}
@@ -56,6 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
     figures.learning(rows).savefig(path.with_suffix(".svg"), metadata={"Date": None})
     print(table(summary(rows)))
     return 0
+
+
+def results_file() -> Path:
+    """Machines that multiply in bfloat16 and those that do not have a file each: one's minutes are not the other's."""
+    half = has_bfloat16(torch.device("cpu"))
+    return record.RESULTS / f"learn_cifar10{'' if half else '-float32'}.json"
 
 
 def in_time(row: dict) -> bool:
