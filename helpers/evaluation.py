@@ -95,7 +95,7 @@ def whitening(h: Tensor, ridge: float = 0.1) -> tuple[Tensor, Tensor]:
     if len(h) < 2:
         raise ValueError("whitening needs at least two rows: one alone does not vary.")
     mean = h.mean(dim=0, dtype=torch.float64)
-    parts = (part.double() - mean for part in h.split(4096))  # all rows as doubles would be the largest thing in memory
+    parts = (part.double() - mean for part in h.split(1024))  # all rows as doubles would be the largest thing in memory
     covariance = sum(part.T @ part for part in parts) / (len(h) - 1)  # (D, D)
     variances, directions = torch.linalg.eigh(covariance)  # (D,) and (D, D), a direction a column
     lengths = (variances + ridge * variances.mean()).clamp(min=1e-12).rsqrt()  # (D,); all rows may be equal

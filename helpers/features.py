@@ -30,7 +30,12 @@ def extract_features(encoder: nn.Module, images: Tensor, batch_size: int = 256) 
     encoder.eval()
     try:
         with torch.no_grad():
-            return torch.cat([encoder(as_input(batch, device)).float().cpu() for batch in images.split(batch_size)])
+            h = None  # filled row by row: parts that are put together at the end would be in memory twice
+            for place, batch in zip(range(0, len(images), batch_size), images.split(batch_size), strict=True):
+                rows = encoder(as_input(batch, device)).float().cpu()  # (N, D)
+                h = rows.new_empty(len(images), *rows.shape[1:]) if h is None else h
+                h[place : place + len(batch)] = rows
+            return h
     finally:
         for module, training in modes.items():
             module.training = training

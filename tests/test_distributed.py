@@ -179,9 +179,10 @@ def words(folder: str) -> list[str]:
 
 
 def agrees(run: Path, other: Path) -> bool:
-    """bfloat16 rounds the sums over half a batch differently, so the losses are near, not equal."""
+    """bfloat16 rounds the sums over half a batch differently, so the losses are near, and less so from step to step."""
     mine, theirs = (json.loads((path / "result.json").read_text())["history"] for path in (run, other))
-    return mine["loss"] == pytest.approx(theirs["loss"], rel=0.02) and mine["lr"] == theirs["lr"]
+    pairs = enumerate(zip(mine["loss"], theirs["loss"], strict=True), start=1)
+    return mine["lr"] == theirs["lr"] and all(abs(a / b - 1) < 0.015 * step for step, (a, b) in pairs)
 
 
 def test_torchrun_trains_from_the_command_line_as_one_process_does(folder, one, tmp_path):
