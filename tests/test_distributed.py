@@ -18,6 +18,7 @@ from helpers import checkpoints, data, distributed, losses, monitors, resuming, 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="needs torch with gloo")
 RECIPE = training.Recipe(small_images=True, view_size=8, batch_size=6, hidden_dim=16, out_dim=8)
+RATE = 1e-3  # of the runs by torchrun; a larger one makes more of bfloat16's rounding from step to step
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -175,14 +176,13 @@ def one(folder, tmp_path_factory) -> Path:
 
 
 def words(folder: str) -> list[str]:
-    return ["--data", folder, "--batch-size", "8", "--epochs", "2", "--arch", "resnet8"]
+    return ["--data", folder, "--batch-size", "8", "--epochs", "2", "--arch", "resnet8", "--lr", str(RATE)]
 
 
 def agrees(run: Path, other: Path) -> bool:
-    """bfloat16 rounds the sums over half a batch differently, so the losses are near, and less so from step to step."""
+    """bfloat16 rounds the sums over half a batch differently, so the losses are near, not equal."""
     mine, theirs = (json.loads((path / "result.json").read_text())["history"] for path in (run, other))
-    pairs = enumerate(zip(mine["loss"], theirs["loss"], strict=True), start=1)
-    return mine["lr"] == theirs["lr"] and all(abs(a / b - 1) < 0.015 * step for step, (a, b) in pairs)
+    return mine["loss"] == pytest.approx(theirs["loss"], rel=0.02) and mine["lr"] == theirs["lr"]
 
 
 def test_torchrun_trains_from_the_command_line_as_one_process_does(folder, one, tmp_path):
@@ -200,7 +200,7 @@ def test_two_processes_go_on_with_what_one_began(folder, one, tmp_path):
             raise KeyboardInterrupt
 
     images = data.load_images(folder, "pretrain")
-    recipe = training.recipe_for(folder, images.images.shape[-1], epochs=2, batch_size=8, arch="resnet8")
+    recipe = training.recipe_for(folder, images.images.shape[-1], epochs=2, batch_size=8, arch="resnet8", base_lr=RATE)
     begun, views = training.build_model(recipe), training.views_of(recipe)
     with pytest.raises(resuming.Interrupted, match="keeps 1 of 2 epochs"):
         training.pretrain(

@@ -100,6 +100,11 @@ def test_resnet8x2_has_twice_the_channels_on_maps_of_half_the_side_at_the_same_p
     assert 0.7 < wide / narrow < 1
 
 
+def test_an_encoder_twice_as_wide_costs_as_much_on_images_of_half_the_side():
+    narrow, wide = (encoder.build_encoder(f"resnet8x{times}-quarters", True)[0] for times in (2, 4))
+    assert 0.98 < encoder.multiply_adds(wide, 16) / encoder.multiply_adds(narrow, 32) < 1.02
+
+
 @pytest.mark.parametrize("arch", ["resnet8", "resnet18"])
 def test_the_small_stem_leaves_the_resnet_it_was_given_alone(arch):
     net = encoder.resnet(arch)

@@ -149,7 +149,14 @@ def control_rows(minutes: list[float], seed: int, train: ImageSet, test: ImageSe
 
 
 def row(
-    name: str, minutes: float, seed: int, body: nn.Module, train: ImageSet, test: ImageSet, bank: int, last=None
+    name: str,
+    minutes: float,
+    seed: int,
+    body: nn.Module,
+    train: ImageSet,
+    test: ImageSet,
+    bank: int,
+    last: nn.Module | None = None,
 ) -> dict[str, object]:
     """k-NN accuracy of an encoder, as h is ("knn") and "white", with so many pictures of the bank, and a fifth as many
     queries where it is a part. An encoder with a last layer of its own has it with this layer ("knn") and "plain"."""

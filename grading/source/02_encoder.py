@@ -273,8 +273,8 @@ for arch in ("resnet8", "resnet8x2", "resnet18", "resnet50", "resnet200"):
 # tell: for them there is **ResNet-8 (2×)**, whose three stages are twice as wide and have half as many places a side,
 # at about the same price. It comes in two kinds: the average over the last map at the end, or the averages over its
 # four quarters side by side (`resnet8x2-quarters`), so that $h$, 1024 numbers, still knows left from right and top from
-# bottom. `resnet8x4-quarters` is twice as wide again: at half the side it costs about what the other costs at full
-# side, and learns more. Whoever has a GPU takes ResNet-18 or ResNet-50 by changing one word.
+# bottom. `resnet8x4-quarters` is twice as wide again: on pictures of half the side it costs what the other costs on
+# whole ones. Whoever has a GPU takes ResNet-18 or ResNet-50 by changing one word.
 #
 # One thing the stem is not: a law. ResNet-8 has no fourth stage, so behind the ImageNet stem its last map is 2 × 2 and
 # none of its weights is idle. It is then many times cheaper, and on pictures as plain as ours it may well do. Which
