@@ -149,7 +149,7 @@ def controls(lab: Lab) -> dict[str, float]:
 
 def draw(path: str, name: str, rows: dict) -> None:
     """The figure beside a results file."""
-    figure = plots.whole_finding(rows, name)
+    figure = plots.whole_finding(rows, name, FINDINGS[name].varied)
     figure.savefig(RESULTS / f"{path}.png", dpi=110, metadata={"Software": None})
     plt.close(figure)
 

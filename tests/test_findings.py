@@ -112,7 +112,7 @@ def test_the_spectrum_has_singular_values_as_shares_of_the_first():
 
 def test_a_spectrum_is_drawn_as_curves_a_panel_for_h_and_one_for_z():
     numbers = {f"σ{place} of {name}": [1 / place, 1.1 / place] for name in "hz" for place in (1, 2, 4)}
-    figure = plots.finding({"none": numbers, "linear": numbers}, "spectrum")
+    figure = plots.finding({"none": numbers, "linear": numbers}, "spectrum", "projection head")
     assert [ax.get_title() for ax in figure.axes] == ["singular values of h", "singular values of z"]
     assert [len(ax.lines) for ax in figure.axes] == [6, 6]  # two seeds and a mean, twice
     assert notebook.in_words({"none": numbers | {"rank of h": [3.0, 3.0]}}) == "none: rank of h 3"

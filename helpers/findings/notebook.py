@@ -44,7 +44,7 @@ def predict(name: str, guess: str | None, seed: int = 0) -> None:
     rows = {}
     for condition, numbers in tqdm(finding.measure(lab, finding.quick), total=len(finding.quick), desc=name):
         rows[condition] = {number: [value] for number, value in numbers.items()}
-    plots.show(plots.finding(rows, finding.name), alt=in_words(rows))
+    plots.show(plots.finding(rows, finding.name, finding.varied), alt=in_words(rows))
     print(f'You predicted: "{guess}".')
     print(f"Here, one seed and {len(lab.bank):,} pictures:", *by_condition(rows), sep="\n    ")
     tell_whole_run(name)
@@ -76,7 +76,7 @@ def in_words(rows: dict[str, dict[str, list[float]]]) -> str:
 def show_whole_run(name: str) -> None:
     """The figure of the whole experiment, what it found, and the paper: nothing is trained."""
     if (result := results_of(name)) is not None:
-        plots.show(plots.whole_finding(result["rows"], name), alt=in_words(result["rows"]))
+        plots.show(plots.whole_finding(result["rows"], name, FINDINGS[name].varied), alt=in_words(result["rows"]))
     tell_whole_run(name)
 
 

@@ -23,19 +23,20 @@ def number(name: str, value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 1000 else f"{value:.3g}"
 
 
-def finding(rows: dict[str, dict[str, list[float]]], title: str) -> Figure:
+def finding(rows: dict[str, dict[str, list[float]]], title: str, varied: str) -> Figure:
     """One panel a number, the conditions from left to right: a dot a seed, a line through the means.
 
     Args:
         rows: {condition: {number: [one value a seed]}}, the same numbers in every condition.
+        varied: what differs between conditions.
     """
     if spectrum_of(rows):
-        return spectra(rows, title)
+        return spectra(rows, title, varied)
     names = list(next(iter(rows.values())))
     columns = min(4, len(names))
     down = -(-len(names) // columns)
     wide = max(2.4, 0.75 * len(rows))
-    figure, axes = plt.subplots(down, columns, figsize=(wide * columns, 2.7 * down), squeeze=False)
+    figure, axes = plt.subplots(down, columns, figsize=(wide * columns, 2.7 * down + 0.3), squeeze=False)
     for ax, name in zip(axes.flat, names):
         places = range(len(rows))
         values = [numbers[name] for numbers in rows.values()]
@@ -52,13 +53,14 @@ def finding(rows: dict[str, dict[str, list[float]]], title: str) -> Figure:
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()
     figure.suptitle(title.replace("_", " "), fontsize=10)
+    figure.supxlabel(varied, fontsize=9)
     figure.tight_layout()
     return figure
 
 
-def whole_finding(rows: dict[str, dict[str, list[float]]], name: str) -> Figure:
+def whole_finding(rows: dict[str, dict[str, list[float]]], name: str, varied: str) -> Figure:
     """The figure of a whole experiment: compositions as a matrix, the others as `finding` draws them."""
-    return composition_matrix(rows) if name == "composition" else finding(rows, name)
+    return composition_matrix(rows) if name == "composition" else finding(rows, name, varied)
 
 
 def spectrum_of(rows: dict[str, dict[str, list[float]]]) -> dict[str, list[int]]:
@@ -70,7 +72,7 @@ def spectrum_of(rows: dict[str, dict[str, list[float]]]) -> dict[str, list[int]]
     return found
 
 
-def spectra(rows: dict[str, dict[str, list[float]]], title: str) -> Figure:
+def spectra(rows: dict[str, dict[str, list[float]]], title: str, varied: str) -> Figure:
     """The singular values of h and of z, as shares of the largest: a thin line a seed, a thick one for their mean.
 
     Args:
@@ -90,7 +92,7 @@ def spectra(rows: dict[str, dict[str, list[float]]], title: str) -> Figure:
         ax.set_title(f"singular values of {name}", fontsize=9)
         ax.set_xlabel("place, the largest first")
     axes[0, 0].set_ylabel("share of the largest")
-    axes[0, -1].legend(title="head", frameon=False, fontsize=8)
+    axes[0, -1].legend(title=varied, frameon=False, fontsize=8)
     figure.suptitle(title.replace("_", " "), fontsize=10)
     figure.tight_layout()
     return figure
