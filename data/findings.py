@@ -51,9 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         print(f"There is no finding {unknown[0]!r}; there are {', '.join(FINDINGS)}.", file=sys.stderr)
         return 1
-    if names and chosen.data != "shapes":
+    if chosen.data != "shapes":
         try:
-            names = answerable(names, chosen.data)
+            load_images(chosen.data, "test")
+            names = answerable(names, chosen.data) if names else names
         except DataError as problem:
             print(f"data.findings: {problem}", file=sys.stderr)
             return 1
@@ -94,13 +95,14 @@ def measure(finding: Finding, seeds: list[int], data: str, fewer: bool, again: b
     began, place, conditions = time.perf_counter(), kind(data), finding.quick if fewer else finding.conditions
     with ProcessPoolExecutor(usable_cores(), multiprocessing.get_context("spawn")) as pool:
         runs = list(pool.map(run, repeat(finding.name), repeat(conditions), seeds, repeat(data)))
+    lab = laboratory(seeds[0], data)
     rows = {
         condition: {number: [round(each[condition][number], 6) for each in runs] for number in runs[0][condition]}
         for condition in conditions
     }
     numbers = {
-        "data": place or "shapes", "pictures": {"bank": BANK, "queries": QUERIES},
-        "recipe": asdict(laboratory(seeds[0], data).recipe), "threads": 1, "rows": rows,
+        "data": place or "shapes", "pictures": {"bank": len(lab.bank), "queries": len(lab.queries)},
+        "recipe": asdict(lab.recipe), "threads": 1, "rows": rows,
         "seconds": round(time.perf_counter() - began),
     } | told(finding, rows, seeds)  # fmt: skip
     path = f"findings/{'again/' if again else ''}{finding.name}{f'-{place}' if place else ''}"
@@ -262,7 +264,8 @@ def compared(first: dict[str, dict], again: dict[str, dict]) -> list[str]:
     """A section for the results of a second machine: is each difference within the interval of the first?"""
     rows, inside = [], []
     for name in [name for name in again if name in first]:
-        pairs = list(zip(first[name]["contrasts"], again[name]["contrasts"], strict=True))
+        asked = {contrast(each)[0]: each for each in first[name]["contrasts"]}
+        pairs = [(asked[what], each) for each in again[name]["contrasts"] if (what := contrast(each)[0]) in asked]
         within = [a["low"] is not None and a["low"] <= b["difference"] <= a["high"] for a, b in pairs]
         inside += within
         told = [

@@ -17,10 +17,10 @@ from dataclasses import asdict
 from itertools import repeat
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import nn
 
 from data.record import write_result
-from helpers import augmentation, controls, evaluation, operations, training
+from helpers import augmentation, controls, evaluation, training
 from helpers.data import ImageSet, load_images
 from helpers.machine import usable_cores
 
@@ -101,13 +101,9 @@ def measured(bank: ImageSet, queries: ImageSet, recipe: training.Recipe) -> Iter
 
 def crops_alone(recipe: training.Recipe) -> augmentation.TwoViewsOfBatch:
     """Two views that differ by crop and flip only: their colours agree."""
-
-    def view(images: Tensor, generator: Generator) -> Tensor:
-        boxes = operations.crop_boxes(len(images), *images.shape[2:], recipe.area, generator)
-        flipped = torch.rand(len(images), generator=generator) < 0.5
-        return operations.crop_resize_flip(images / 255, boxes, flipped, recipe.view_size)
-
-    return lambda images, generator: (view(images, generator), view(images, generator))
+    return lambda images, generator: tuple(
+        augmentation.random_crop(images, generator, recipe.view_size, recipe.area) for _ in "ab"
+    )
 
 
 def summary(runs: list[tuple[str, dict[str, float]]]) -> dict[str, dict]:

@@ -28,6 +28,12 @@ def cached(path: Path, state: str, make: Callable[[], tuple[ImageSet, str]]) -> 
     return images, note
 
 
+def state_of(path: Path) -> str:
+    """What a file was made from."""
+    with open(path, "rb") as whole, np.load(whole, allow_pickle=False) as file:
+        return str(file["state"])
+
+
 def to_arrays(images: ImageSet, note: str) -> dict[str, np.ndarray]:
     arrays = {"images": images.images.numpy(), "classes": np.array(images.classes, dtype=str), "note": np.array(note)}
     if images.labels is not None:

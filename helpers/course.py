@@ -4,17 +4,23 @@
 is kept as source code in data/yours/, one readable file a piece, and the later notebooks train with it.
 """
 
+import ast
+import contextlib
 import importlib
 import inspect
 import linecache
+import math
 import os
 import symtable
 import sys
 from pathlib import Path
 from types import FunctionType, ModuleType
 
+import torch
+
 from helpers import checks
 from helpers.checks.core import NotYet, describe_error, snake_case
+from helpers.files import written_whole
 from helpers.machine import cap_threads
 
 YOURS = Path(os.environ.get("COURSE_YOURS") or Path(__file__).parent.parent / "data" / "yours")
@@ -75,9 +81,8 @@ class Parts:
             print(f"{name}: {'your earlier answer' if earlier else 'the reference'} stands in, because: {problem}")
             return
         self._yours[name] = answer
-        if not self._stands_alone:
-            self._save(name, answer)
-        print(f"{name}: yours, from here on.")
+        lost = "" if self._stands_alone else self._save(name, answer)
+        print(f"{name}: yours, {f'in this notebook alone: {lost}' if lost else 'from here on.'}")
 
     def __getattr__(self, name: str):
         """The piece of this name: kept in this notebook, else kept by an earlier one, else the reference."""
@@ -127,11 +132,17 @@ class Parts:
     def _is_yours(self, name: str) -> bool:
         return getattr(self, name) is not self.reference(name)
 
-    def _save(self, name: str, answer) -> None:
-        YOURS.mkdir(parents=True, exist_ok=True)
-        unfinished = YOURS / f"{name}.part"
-        unfinished.write_text(source_of(answer, sys.modules["__main__"].__dict__), encoding="utf-8")
-        unfinished.replace(YOURS / f"{name}.py")
+    def _save(self, name: str, answer) -> str:
+        """Write data/yours/NAME.py for the later notebooks; or say what is in the way."""
+        text, lost = source_of(answer, vars(sys.modules["__main__"]))
+        if lost:
+            return f"{', '.join(lost)}, which its cell uses, cannot be kept in a file. Make it inside {name}."
+        try:
+            with written_whole(YOURS / f"{name}.py") as file:
+                file.write(text.encode())
+        except OSError as problem:
+            return f"{YOURS / name}.py could not be written ({problem.strerror or problem})."
+        return ""
 
     def _load(self, name: str) -> None:
         """Run data/yours/NAME.py if it is there; what it defines becomes yours."""
@@ -149,14 +160,17 @@ class Parts:
             self._reasons[name] = f"data/yours/{name}.py does not run: {describe_error(problem)}."
 
 
-def source_of(answer, namespace: dict) -> str:
+def source_of(answer, namespace: dict) -> tuple[str, list[str]]:
     """Python source that defines the answer again: its cell, and before it the imports and other cells it needs.
 
     Args:
         answer: a function or class defined in a notebook cell or a file.
         namespace: the globals of the notebook, where the names it uses are looked up.
+
+    Returns:
+        the source, and the names in it whose values no line of source gives: a tensor's, say.
     """
-    imports, cells, seen = set(), [], set()
+    first, cells, seen, lost = set(), [], set(), set()
 
     def add(definition) -> None:
         text = cell_source(definition)
@@ -165,18 +179,41 @@ def source_of(answer, namespace: dict) -> str:
         seen.add(text)
         for name in sorted((globals_of(text) & namespace.keys()) - {"my"}):
             value = namespace[name]
-            if isinstance(value, ModuleType):
-                imports.add(f"import {value.__name__} as {name}")
-            elif isinstance(value, FunctionType | type) and value.__module__ == namespace["__name__"]:
+            if isinstance(value, FunctionType | type) and value.__module__ == namespace["__name__"]:
                 add(value)
-            elif isinstance(value, FunctionType | type) and value.__module__ != "builtins":
-                imports.add(f"from {value.__module__} import {value.__name__} as {name}")
-            elif isinstance(value, int | float | str | tuple):
-                imports.add(f"{name} = {value!r}")
+            elif line := line_for(name, value):
+                first.add(line)
+            elif name not in given_by(text):
+                lost.add(name)
         cells.append(text)  # after what it uses
 
     add(answer)
-    return "\n".join(sorted(imports)) + "\n\n\n" + "\n\n\n".join(cells) + "\n"
+    return "\n".join(sorted(first)) + "\n\n\n" + "\n\n\n".join(cells) + "\n", sorted(lost)
+
+
+def line_for(name: str, value) -> str:
+    """A line that gives the name this value, an import or a constant; "" where there is none."""
+    if isinstance(value, ModuleType):
+        return f"import {value.__name__} as {name}"
+    if isinstance(value, torch.dtype | torch.device):
+        return f"import torch; {name} = torch.{repr(value).removeprefix('torch.')}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{name} = float('{value}')"
+    with contextlib.suppress(Exception):  # what repr shows need not be a constant
+        if ast.literal_eval(repr(value)) == value:
+            return f"{name} = {value!r}"
+    called = getattr(value, "__name__", name)
+    places = (getattr(value, "__module__", None), *sys.modules)  # some of torch's functions do not know their module
+    here = (place for place in places if place in sys.modules and not place.startswith("__"))  # nor this notebook
+    homes = (place for place in here if getattr(sys.modules[place], "__dict__", {}).get(called) is value)
+    home = next(homes, None)
+    return f"from {home} import {called} as {name}" if home else ""
+
+
+def given_by(text: str) -> set[str]:
+    """The names that a cell itself gives a value, outside its functions."""
+    symbols = symtable.symtable(text, "answer", "exec").get_symbols()
+    return {s.get_name() for s in symbols if s.is_assigned() or s.is_imported() or s.is_namespace()}
 
 
 def globals_of(text: str) -> set[str]:

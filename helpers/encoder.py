@@ -5,6 +5,7 @@ The encoder is everything but `fc`; small images need another stem.
 """
 
 import copy
+import math
 
 import torch
 from torch import nn
@@ -96,14 +97,14 @@ def with_group_norm(network: nn.Module, channels: int = 16) -> nn.Module:
     and train and eval mode are the same. That holds for an encoder; the norm of a head (one axis) stays as it is.
 
     Args:
-        channels: of a group; a layer with fewer channels is one group.
+        channels: of a group; where they do not divide a layer's, its groups are larger, and a small layer is one group.
     """
     copied = copy.deepcopy(network)
     for module in list(copied.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
                 width = child.num_features
-                setattr(module, name, nn.GroupNorm(max(1, width // channels), width))
+                setattr(module, name, nn.GroupNorm(math.gcd(width, max(1, width // channels)), width))
     return copied
 
 

@@ -244,6 +244,14 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as problem:
         print(f"helpers.evaluation: {problem}", file=sys.stderr)
         return 1
+    except torch.OutOfMemoryError:
+        print(
+            "helpers.evaluation: the GPU has too little memory; CUDA_VISIBLE_DEVICES= does without it.", file=sys.stderr
+        )
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from helpers.cache import cached
+from helpers.cache import cached, state_of
 from helpers.image_set import DataError, ImageSet
 
 READER = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
@@ -42,12 +42,25 @@ def load_folder(folder: Path, split: str, root: Path, image_size: int | None) ->
     if not files:
         raise DataError(f"There are no images in {folder}; wanted are {wanted}, as JPEG, PNG or another common format.")
     key = hashlib.sha256(json.dumps([str(folder), split, image_size]).encode()).hexdigest()
-    state = hashlib.sha256(json.dumps([READER, files]).encode()).hexdigest()
+    state = f"{folder}\n{hashlib.sha256(json.dumps([READER, files]).encode()).hexdigest()}"
     cache = root / "cache" / f"folder-{key[:16]}.npz"
-    images, note = cached(cache, state, lambda: read_folder(folder, files, split, image_size))
+
+    def read() -> tuple[ImageSet, str]:
+        forget_gone(cache.parent)
+        return read_folder(folder, files, split, image_size)
+
+    images, note = cached(cache, state, read)
     if note:
         warnings.warn(note, stacklevel=3)
     return images
+
+
+def forget_gone(caches: Path) -> None:
+    """Remove what is kept of folders that are no longer there."""
+    for path in caches.glob("folder-*.npz"):
+        with contextlib.suppress(Exception):  # damaged, or another process was faster
+            if not Path(state_of(path).split("\n")[0]).is_dir():
+                path.unlink()
 
 
 def find_images(folder: Path) -> list[ImageFile]:

@@ -205,6 +205,8 @@ def margin_triplet(z_a: Tensor, z_b: Tensor, margin: float = 0.5) -> Tensor:
     Returns:
         () mean of max(0, cos(anchor, negative) - cos(anchor, positive) + margin) over 2N anchors and 2N - 2 negatives.
     """
+    if not 0 < margin < math.inf:
+        raise ValueError(f"margin must be a positive number, such as 0.5; it is {margin}.")
     z = stack_views(z_a, z_b, margin)  # (2N, D)
     if len(z_a) < 2:
         raise ValueError("margin_triplet needs at least two images: one alone has no negatives.")

@@ -85,7 +85,7 @@ class Muon(Optimizer):
         weights = list(model.parameters())
         first = next(weight for weight in weights if weight.ndim > 1)
         matrices = [weight for weight in weights if weight.ndim > 1 and weight is not first]
-        rest = [weight for weight in weights if weight.ndim == 1 or weight is first]
+        rest = [weight for weight in weights if weight.ndim < 2 or weight is first]
         groups = [{"params": matrices, "matrices": True}, {"params": rest, "matrices": False}]
         super().__init__(groups, {"lr": lr, "momentum": momentum, "ratio": ratio, "betas": (0.9, 0.95)})
 

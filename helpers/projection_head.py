@@ -32,8 +32,9 @@ class ProjectionHead(nn.Module):
 def projection_mlp(in_dim: int, widths: Sequence[int], bias: bool = True, norm: bool = False) -> nn.Sequential:
     """g with any number of layers: linear layers with ReLUs between them, and batch normalisation where wanted.
 
-    ProjectionHead is projection_mlp(in_dim, [hidden_dim, out_dim]); SimCLR's own code has norm and no bias, SimCLR v2
-    three layers (Chen et al. 2020, "Big Self-Supervised Models", section 2); one width makes a linear head.
+    ProjectionHead is projection_mlp(in_dim, [hidden_dim, out_dim]); SimCLR's own code has norm, also
+    behind the last layer, and no bias; SimCLR v2 has three layers (Chen et al. 2020, "Big Self-Supervised Models",
+    section 2); one width makes a linear head.
 
     Args:
         in_dim: columns of h.

@@ -34,7 +34,7 @@ class Recipe:
     fused: bool = False  # views by augmentation.fast_view: sooner made, but see data/results/choices_cifar10.json
     area: tuple[float, float] = (0.5, 1.0)  # share of the image a crop covers; the paper's 0.08 can miss a small object
     hidden_dim: int = 512  # width of the projection head
-    head_norm: bool = False  # batch normalisation in the head, as in SimCLR's own code
+    head_norm: bool = False  # batch normalisation in the head's hidden layers, as in SimCLR's own code
     out_dim: int = 128  # numbers in z, as in the paper
     seed: int = 0  # of the weights, the order of the images and the views
 
@@ -82,8 +82,12 @@ def steps_of(recipe: Recipe, images: int) -> int:
 
 def check_sizes(images: Tensor, recipe: Recipe) -> None:
     """ValueError, with what to do, for a run that cannot start."""
-    if recipe.epochs <= 0:
-        raise ValueError(f"epochs is {recipe.epochs}; a run needs more than 0.")
+    if not 0 < recipe.epochs < math.inf:
+        raise ValueError(f"epochs is {recipe.epochs}; a number above 0 is wanted.")
+    if not 0 < recipe.base_lr < math.inf:
+        raise ValueError(f"base_lr is {recipe.base_lr}; a learning rate is a number above 0.")
+    if not 0 < recipe.temperature < math.inf:
+        raise ValueError(f"temperature must be a positive number, such as 0.5; it is {recipe.temperature}.")
     if recipe.batch_size < 2:
         raise ValueError(f"batch_size is {recipe.batch_size}; with fewer than 2 images there are no negatives.")
     if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:

@@ -210,8 +210,13 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as problem:
         print(f"helpers.training: {problem}", file=sys.stderr)
         return 1
+    except torch.OutOfMemoryError:
+        print(
+            "helpers.training: the GPU has too little memory for a step: take a smaller --batch-size.", file=sys.stderr
+        )
+        return 1
     except KeyboardInterrupt as stop:
-        print(f"\n{stop or 'Stopped before the training began.'}", file=sys.stderr)
+        print(f"\n{str(stop) or 'Stopped before the training began.'}", file=sys.stderr)
         return 130
     return 0
 
@@ -221,6 +226,10 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
     out, started = Path(arguments.out), time.perf_counter()
     if arguments.epochs is not None and arguments.seconds is not None:
         raise ValueError("--epochs and --seconds both say how long to train; give one of them.")
+    if arguments.seconds is not None and not 0 < arguments.seconds < math.inf:
+        raise ValueError(f"--seconds is {arguments.seconds}; a number above 0 is wanted.")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; name a folder.")
     with distributed.first_alone():  # what it fetches or caches, the other processes find
         images = data.load_images(arguments.data, "pretrain", image_size=arguments.image_size)
     names = ("arch", "epochs", "batch_size", "temperature", "optimizer", "base_lr", "seed")
@@ -232,6 +241,8 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
     if images.labels is None and arguments.data == "stl10":  # it has labels in another split
         labelled = data.load_images(arguments.data, "train", image_size=arguments.image_size)
     monitor = knn_monitor(labelled) if labelled.labels is not None else None
+    check_sizes(images.images, recipe)
+    out.mkdir(parents=True, exist_ok=True)  # where nothing can be written, that is known before the training
     checkpoint = out / "checkpoint.pt"
     done = epochs_done(checkpoint)
     if arguments.seconds is not None:

@@ -45,9 +45,9 @@ MAY_IMPORT = {  # module: the helpers it may import
     },
     "board": {"data"},
     "plots": {"plots"},
-    "widgets": {"widgets", "plots", "losses", "augmentation", "operations", "policies", "data", "latent_space"},
+    "widgets": {"widgets", "plots", "losses", "augmentation", "operations", "policies", "data", "latent_space", "folder"},
     "checks": {"checks"},
-    "course": {"checks", "machine"},
+    "course": {"checks", "files", "machine"},
     "findings": {
         "findings", "augmentation", "controls", "course", "data", "encoder", "evaluation", "losses", "machine",
         "operations", "plots", "projection_head", "training",

@@ -218,6 +218,12 @@ def test_the_difference_of_a_choice_is_taken_seed_by_seed():
     assert found["fused views"]["low"] is None and found["the recipe"]["difference"] == 0
 
 
+@pytest.mark.parametrize("command", [learn, choices])
+def test_pictures_that_are_not_there_are_one_sentence(command, capsys):
+    assert command.main(["--data", "folder:/nowhere"]) == 1
+    assert "There is no folder /nowhere" in capsys.readouterr().err
+
+
 def test_choices_are_measured_on_training_pictures_and_written_down_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     images = load_images("shapes", "train").images

@@ -2,9 +2,11 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from nbclient import NotebookClient
@@ -145,6 +147,36 @@ def test_an_answer_is_kept_although_the_notebook_has_other_things_under_its_para
     assert "monitor as" not in text and "loss = 1.88" not in text and "_ =" not in text
     second = printed_by(["print(my.chance_loss(5), my.chance_loss.__module__)"], yours, monkeypatch)
     assert second[0].split() == [str(math.log(9)), "yours.chance_loss"]
+
+
+@pytest.mark.parametrize(
+    "value", [3, -math.inf, [1, 2.5], {"a": (None, True)}, torch.float32, torch.device("cpu"), math.cos, torch.cat,
+              torch.nn.functional.relu, np.mean, torch.nn.Sequential, Callable, math], ids=repr,
+)  # fmt: skip
+def test_a_line_of_source_gives_a_name_its_value_again(value):
+    space = {}
+    exec(course.line_for("name", value), space)
+    assert space["name"] == value
+
+
+@pytest.mark.notebook
+def test_an_answer_takes_functions_and_constants_of_the_notebook_along(yours, monkeypatch):
+    cells = ["from math import log\nfrom torch import cat\nEDGE = [3, 1]\nKIND = torch.float64",
+             "def chance_loss(n):\n    cat, KIND\n    return min(EDGE) * log(2 * n - 1)"]  # fmt: skip
+    assert "yours, from here on" in printed_by(["import torch", *cells, "my.keep(chance_loss)"], yours, monkeypatch)[-1]
+    second = printed_by(["print(my.chance_loss(5), my.chance_loss.__module__)"], yours, monkeypatch)
+    assert second[0].split() == [str(math.log(9)), "yours.chance_loss"]
+
+
+@pytest.mark.notebook
+def test_an_answer_that_needs_a_tensor_of_the_notebook_is_used_there_alone_and_that_is_said(yours, monkeypatch):
+    cells = ["import math, torch\nONE = torch.ones(())", "def chance_loss(n):\n    return math.log(2 * n - ONE.item())"]
+    out = printed_by([*cells, "my.keep(chance_loss)", "print(my.chance_loss.__module__)"], yours, monkeypatch)
+    assert out[2].strip() == (
+        "chance_loss: yours, in this notebook alone: ONE, which its cell uses, cannot be kept in a file. "
+        "Make it inside chance_loss."
+    )
+    assert out[3].strip() == "__main__" and not list(yours.iterdir())
 
 
 @pytest.mark.notebook

@@ -660,6 +660,19 @@ def test_each_size_and_split_has_a_cache_of_its_own(tmp_path):
     assert len(list((tmp_path / "root" / "cache").iterdir())) == 3
 
 
+def test_what_is_kept_of_a_folder_goes_when_another_is_read_and_it_is_no_longer_there(tmp_path):
+    old, here, new = (in_classes(tmp_path / name, {"train": 3, "test": 1}) for name in ("old", "here", "new"))
+    load_folder(old), load_folder(here)
+    shutil.rmtree(old)
+    kept = set((tmp_path / "root" / "cache").iterdir())
+    load_folder(new)
+    left = set((tmp_path / "root" / "cache").iterdir())
+    assert len(kept - left) == 1 and len(left - kept) == 1
+    (written,) = left & kept
+    before = written.stat().st_mtime_ns
+    assert len(load_folder(here)) == 3 and written.stat().st_mtime_ns == before
+
+
 def test_a_folder_with_a_name_beyond_ascii_is_read(tmp_path):
     folder = in_classes(tmp_path / "mes images, été", {"forêt noire": 5, "Žluťoučký kůň": 5})
     for _ in range(2):

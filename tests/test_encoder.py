@@ -213,6 +213,12 @@ def test_with_group_norm_leaves_the_network_alone_and_replaces_every_batch_norm(
     assert "GroupNorm" not in kinds[0] and "BatchNorm2d" not in kinds[1]
 
 
+@pytest.mark.parametrize("width, groups", [(8, 1), (16, 1), (50, 1), (48, 3), (64, 4), (40, 2)])
+def test_a_layer_of_any_width_gets_groups_that_divide_it(width, groups):
+    (norm,) = encoder.with_group_norm(torch.nn.Sequential(torch.nn.BatchNorm2d(width)))
+    assert norm.num_groups == groups
+
+
 def test_a_train_step_of_resnet200_on_a_small_batch_runs():
     net, wide = encoder.build_encoder("resnet200", False)
     model = SimCLR(net, ProjectionHead(wide, 16, 8))

@@ -453,6 +453,19 @@ def test_the_command_line_says_in_one_sentence_what_is_wrong(
     assert words in told and len(told.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "problem, code, words",
+    [(KeyboardInterrupt(), 130, "Stopped."), (torch.OutOfMemoryError("CUDA out of memory"), 1, "too little memory")],
+)
+def test_what_ends_the_command_early_is_told_in_a_sentence(checkpoint, capsys, monkeypatch, problem, code, words):
+    def table(*_):
+        raise problem
+
+    monkeypatch.setattr(evaluation, "table", table)
+    assert evaluation.main([str(checkpoint)]) == code
+    assert words in capsys.readouterr().err
+
+
 def test_the_module_runs_from_the_command_line(tmp_path):
     command = [sys.executable, "-m", "helpers.evaluation", str(tmp_path / "missing.pt")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

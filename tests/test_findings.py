@@ -172,6 +172,10 @@ def test_the_verdict_follows_from_where_the_intervals_lie(a, said):
     assert core.verdict(core.judged(ONE, rows)) == said
 
 
+def test_conditions_without_a_contrast_among_them_say_nothing():
+    assert core.verdict(core.judged(ONE, {"a": {"knn": [0.8, 0.9]}})) == "unresolved"
+
+
 def test_one_contrast_the_wrong_way_is_enough_for_not_reproduced():
     assert core.verdict([{"low": 0.1, "high": 0.2}, {"low": -0.3, "high": -0.1}]) == "not reproduced"
 
@@ -316,6 +320,7 @@ def test_photographs_are_not_asked_for_factors(photographs, capsys):
         (["forgotten", "--data", "folder:labelled"], "nothing is left to measure"),
         (["head", "--data", "folder:loose"], "folder:loose has no labels"),
         (["head", "--data", "folder:nowhere"], "There is no folder"),
+        (["--controls", "--data", "folder:nowhere"], "There is no folder"),
     ],
 )
 def test_pictures_that_cannot_answer_are_refused_in_a_sentence(photographs, monkeypatch, capsys, words, sentence):
@@ -336,6 +341,19 @@ def test_a_second_machine_is_told_which_differences_lie_within_the_first_ones_in
     assert "1 of 2 differences lie within" in " ".join(lines)
     assert lines[-2].startswith("| x | reproduced | reproduced |") and "+0.200 [+0.100, +0.300], again" in lines[-2]
     assert "(outside)" in lines[-2] and "(outside)" not in lines[-1]
+
+
+def test_a_second_measurement_of_fewer_conditions_is_compared_by_what_both_asked():
+    first, again = result(0.1, 0.3, "reproduced"), result(0.15, 0.35, "reproduced")
+    first["contrasts"].insert(0, first["contrasts"][0] | {"smaller": ["c", "knn"]})
+    assert "1 of 1 differences lie within" in " ".join(command.compared({"x": first}, {"x": again}))
+
+
+def test_a_results_file_counts_the_pictures_that_there_were(photographs, tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "RESULTS", tmp_path), monkeypatch.setattr(command, "RESULTS", tmp_path)
+    command.main(["histogram", "--seeds", "0", "--data", f"folder:{photographs / 'labelled'}"])
+    written = json.loads((tmp_path / "findings/histogram-labelled.json").read_text(encoding="utf-8"))
+    assert written["pictures"] == {"bank": 8, "queries": 2}
 
 
 def test_a_second_measurement_keeps_the_first_and_the_page_sets_them_side_by_side(tmp_path, monkeypatch):

@@ -388,6 +388,12 @@ def test_a_variant_equals_its_equation_one_anchor_at_a_time(loss, by_hand, setti
     assert loss(z_a, z_b, setting).item() == pytest.approx(by_hand(z_a, z_b, setting), rel=1e-9)
 
 
+@pytest.mark.parametrize("margin", [0.0, -1.0, math.nan])
+def test_a_margin_that_is_none_is_refused_by_its_name(margin):
+    with pytest.raises(ValueError, match="margin must be a positive number"):
+        losses.margin_triplet(*pair(4, 3), margin)
+
+
 @pytest.mark.parametrize("loss", [losses.decoupled, losses.margin_triplet])
 def test_a_variant_has_the_gradient_of_finite_differences_and_refuses_a_batch_without_negatives(loss):
     z_a, z_b = (z.requires_grad_() for z in pair(4, 3))

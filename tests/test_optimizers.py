@@ -101,6 +101,15 @@ def test_muon_treats_all_matrices_but_the_first_as_such(model):
     assert len(rest["params"]) == len(list(model.parameters())) - 2
 
 
+def test_muon_trains_a_weight_without_axes():
+    model = torch.nn.Linear(3, 2)
+    model.temperature = torch.nn.Parameter(torch.tensor(0.5))
+    optimizer = Muon(model, lr=0.01)
+    (model(torch.ones(1, 3)).sum() / model.temperature).backward()
+    optimizer.step()
+    assert model.temperature.item() != 0.5
+
+
 def test_muons_other_weights_follow_torchs_adam(model):
     twin = copy.deepcopy(model)
     ours, theirs = Muon(model, lr=0.003), torch.optim.Adam(twin.parameters(), lr=0.003, betas=(0.9, 0.95))

@@ -243,7 +243,7 @@ def test_a_model_alone_is_not_a_run_to_go_on_with(images, tmp_path):
     [
         ({"batch_size": 28}, "27 images are fewer than one batch of 28.* set batch_size to 27 or less"),
         ({"batch_size": 1}, "with fewer than 2 images there are no negatives"),
-        ({"epochs": 0}, "a run needs more than 0"),
+        ({"epochs": 0}, "a number above 0 is wanted"),
         ({"optimizer": "sgd"}, "There is no optimizer 'sgd'; choose"),
         ({"temperature": 0}, "temperature must be a positive number"),
     ],
@@ -458,6 +458,9 @@ def test_photographs_of_96_pixels_get_the_large_image_stem_and_those_of_32_the_s
         (["--batch-size", "1000"], "fewer than one batch of 1000"),
         (["--temperature", "0", "--batch-size", "8"], "temperature must be a positive number"),
         (["--epochs", "1", "--seconds", "1"], "give one of them"),
+        (["--epochs", "inf"], "epochs is inf"),
+        (["--seconds", "inf"], "--seconds is inf"),
+        (["--lr", "-1", "--optimizer", "muon", "--batch-size", "8"], "base_lr is -1"),
     ],
 )
 def test_a_wrong_word_on_the_command_line_is_one_sentence(folder, tmp_path, capsys, words, sentence):
@@ -465,6 +468,29 @@ def test_a_wrong_word_on_the_command_line_is_one_sentence(folder, tmp_path, caps
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert code == 1 and said.startswith("helpers.training: ") and sentence in said
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_in_place_of_the_folder_is_named_before_anything_is_trained(folder, tmp_path, capsys):
+    (tmp_path / "run").write_text("notes")
+    assert training.main(["--data", folder, "--batch-size", "8", "--out", str(tmp_path / "run")]) == 1
+    assert capsys.readouterr().err == f"helpers.training: --out {tmp_path / 'run'} is a file; name a folder.\n"
+    assert (tmp_path / "run").read_text() == "notes"
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "sentence"),
+    [
+        (KeyboardInterrupt(), 130, "Stopped before the training began."),
+        (torch.OutOfMemoryError("CUDA out of memory"), 1, "take a smaller --batch-size"),
+    ],
+)
+def test_what_ends_a_run_early_is_told_in_a_sentence(monkeypatch, capsys, problem, code, sentence):
+    def run(*_):
+        raise problem
+
+    monkeypatch.setattr(training, "run", run)
+    assert training.main(["--out", "run"]) == code
+    assert sentence in capsys.readouterr().err
 
 
 def test_the_command_says_that_a_model_alone_is_not_a_run_to_go_on_with(folder, tmp_path, capsys):

@@ -219,6 +219,15 @@ def test_an_uploaded_picture_is_shown_and_a_broken_file_is_told(studio):
     assert "could not be read" in studio.problem and studio.picture == "your picture"
 
 
+def test_an_uploaded_picture_is_seen_as_a_folder_of_own_pictures_would_be(studio):
+    clear, grey = Image.new("RGBA", (9, 9)), Image.fromarray(np.full((9, 9), 30000, np.uint16))
+    for image, value in ((clear, 255), (grey, 30000 // 256)):  # transparent: on white; 16 bits: not clipped at 255
+        buffer = io.BytesIO()
+        image.save(buffer, format="PNG")
+        studio.upload = buffer.getvalue()
+        assert studio.problem == "" and studio.pictures["your picture"].unique().tolist() == [value]
+
+
 def test_the_policies_are_drawn_only_while_they_are_looked_at(studio):
     assert studio.rows == b""
     studio.compare = 1

@@ -19,7 +19,7 @@ import torch
 
 from data import record
 from helpers import evaluation, training
-from helpers.data import load_images
+from helpers.data import DataError, load_images
 from helpers.findings.core import interval
 from helpers.machine import usable_cores
 
@@ -59,6 +59,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--epochs", type=float, default=EPOCHS, help="times each picture is seen (default: %(default)s)"
     )
     chosen = parser.parse_args(arguments)
+    try:
+        pictures = len(load_images(chosen.data, "train"))
+    except DataError as problem:
+        print(f"choices: {problem}", file=sys.stderr)
+        return 1
     path = record.RESULTS / "choices_cifar10.json"
     base = asdict(recipe("the recipe", 0, EPOCHS))
     rows = record.earlier_runs(path, base)
@@ -72,7 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
             rows.sort(key=lambda row: (list(CHOICES).index(row["choice"]), row["epochs"], row["seed"]))
             numbers = {"choices": summary(rows, chosen.epochs), "epochs": chosen.epochs, "recipe": base, "runs": rows}
             numbers |= {"threads": 1}
-            numbers |= {"pictures": {"held_back": HELD_BACK, "bank": BANK}}
+            numbers |= {
+                "pictures": {"held_back": held_back(pictures), "bank": min(BANK, pictures - held_back(pictures))}
+            }
             seeds = sorted({row["seed"] for row in rows})
             record.write_result(path.stem, "python -m grading.bench.choices", seeds, numbers)
     for name, found in summary(rows, chosen.epochs).items():
@@ -94,7 +101,7 @@ def run(name: str, seed: int, epochs: float, data: str) -> dict:
     torch.set_num_threads(1)
     train, chosen = load_images(data, "train"), recipe(name, seed, epochs)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(99))
-    count = min(HELD_BACK, len(train) // 10)
+    count = held_back(len(train))
     held, bank = train.subset(order[:count]), train.subset(order[count : count + BANK])
     images = train.images[order[count:]]
     model, start = training.build_model(chosen), time.process_time()
@@ -105,6 +112,11 @@ def run(name: str, seed: int, epochs: float, data: str) -> dict:
     print(f"{name:24} seed {seed}  k-NN {white:.1%}  {seconds:.0f} core-seconds", file=sys.stderr, flush=True)
     measured = {"knn": round(white, 4), "plain": round(plain, 4), "core_seconds": round(seconds, 1)}
     return {"choice": name, "seed": seed, "epochs": epochs, "measured": record.stamp()} | measured
+
+
+def held_back(pictures: int) -> int:
+    """How many of so many training pictures are kept for measuring."""
+    return min(HELD_BACK, pictures // 10)
 
 
 def summary(rows: list[dict], epochs: float) -> dict[str, dict]:

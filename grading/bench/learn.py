@@ -25,7 +25,7 @@ from data import record
 from grading.bench import figures, peers
 from grading.bench.loss import forget_peak, held
 from helpers import controls, encoder, evaluation, training
-from helpers.data import ImageSet, load_images
+from helpers.data import DataError, ImageSet, load_images
 from helpers.machine import cap_threads, has_bfloat16, keep_memory, return_memory
 
 PART = 10_000  # of the bank, and a fifth of it queries
@@ -41,7 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=["ours", "controls", *(peer.name for peer in peers.PEERS)])
     chosen = parser.parse_args(arguments)
     cap_threads()
-    train, test = (load_images(chosen.data, split) for split in ("train", "test"))
+    try:
+        train, test = (load_images(chosen.data, split) for split in ("train", "test"))
+    except DataError as problem:
+        print(f"bench-learn: {problem}", file=sys.stderr)
+        return 1
     path = results_file()
     rows = [row for row in record.earlier_runs(path, asdict(ours(0))) if in_time(row)]
     for name, minutes, seed in jobs(chosen.minutes, chosen.seeds, chosen.only):

@@ -210,14 +210,14 @@ checks.try_it(show_transform)
 # <details><summary>Hint 2: a pointer</summary>
 #
 # `v2.RandomResizedCrop` does step 1 on its own; look at its `scale` and `ratio`. `v2.GaussianBlur` always blurs, so it
-# needs a `v2.RandomApply`. `size // 10 | 1` is odd.
+# needs a `v2.RandomApply`. `size // 10 | 1` is odd, `max(3, ...)` of it at least 3.
 # </details>
 # <details><summary>Hint 3: nearly the answer</summary>
 #
 # ```python
 # steps = [v2.RandomResizedCrop(size, scale=(..., ...)), v2.RandomHorizontalFlip(), my.color_distortion(...)]
 # if blur:
-#     steps.append(v2.RandomApply([v2.GaussianBlur(size // 10 | 1, sigma=(..., ...))], p=...))
+#     steps.append(v2.RandomApply([v2.GaussianBlur(max(3, size // 10 | 1), sigma=(..., ...))], p=...))
 # return v2.Compose(steps)
 # ```
 # </details>
@@ -328,7 +328,7 @@ with checks.explained(TwoViews):
     assert isinstance(pair, tuple | list) and len(pair) == 2, "a pair (x_a, x_b) should come back."
     assert len(seen) == 2, f"the transform was called {len(seen)} times for two views."
     assert seen[0].shape == (3, 4, 5), f"the transform was handed {tuple(seen[0].shape)}, not (3, 4, 5)."
-    assert torch.allclose(pair[0], torch.tensor(1.2)), "51 of 255 is 0.2, and this transform adds 1 to x_a."
+    assert torch.allclose(pair[0].float(), torch.tensor(1.2)), "51 of 255 is 0.2, and this transform adds 1 to x_a."
 checks.check_two_views(TwoViews)
 
 # %% hidden="two_views" points=1

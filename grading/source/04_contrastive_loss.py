@@ -371,7 +371,7 @@ for temperature in (0.5, 0.05, 0.01):
 # It must be finite at $\tau = 0.01$, let the gradient through everywhere, hold nothing of size $2N \times 2N \times
 # D$, work for every $N$ and $D$, and leave its inputs alone. A tensor that you make on the way (a mask, an index)
 # belongs where z is: `device=z.device`, or the loss stops on a GPU. Your `my.cosine_similarities(z)` and
-# `my.positive_index(n)` are at hand; so is writing it afresh.
+# `my.positive_index(n)`, which is made on the CPU (`.to(z.device)`), are at hand; so is writing it afresh.
 
 
 # %% exercise="nt_xent"

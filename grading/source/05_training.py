@@ -380,8 +380,9 @@ for small_images in (True, False):
 
 # %% [markdown]
 # The cheap one sees every image many more times in the same three minutes. With a GPU, or an hour, try
-# `small_images=True` in the call of `recipe_for` below, and `START_AFRESH = True` further down. (For photographs, where
-# fine texture counts, the recipe takes the stem for small images by itself, and the encoder twice as wide.)
+# `small_images=True` in the call of `recipe_for` below, and `SECONDS, START_AFRESH = 3600, True` further down. (For
+# photographs of up to 64 pixels, where fine texture counts, the recipe takes the stem for small images by itself, an
+# encoder four times as wide, and views of half the side.)
 
 # %%
 pictures = data.load_images(course.data_name(), "pretrain")
@@ -560,7 +561,7 @@ if TENSORBOARD:
 # ```python
 # pictures = data.load_images("stl10", "pretrain")  # (100000, 3, 96, 96) uint8, no labels
 # labelled = data.load_images("stl10", "train", classes=("cat", "dog", "deer", "horse"))
-# recipe = training.recipe_for("stl10", 96, arch="resnet18")  # ImageNet stem, views of 96 × 96
+# recipe = training.recipe_for("stl10", 96, arch="resnet18", views=2)  # ImageNet stem, 96 × 96
 # ```
 
 # %% [markdown]
@@ -703,7 +704,7 @@ print(f"{len(pairs)} pairs, mean loss {sum(my.nt_xent(a, b, 0.2) for a, b in pai
 # %% [markdown]
 # The recipe for photographs takes four views (`recipe.views`), from the command line and in `make choices`, which
 # measures what they are worth for equal arithmetic: [choices_cifar10.json](../data/results/choices_cifar10.json), "two
-# views". Your `pretrain` takes pairs, so above the recipe was asked for `views=2`.
+# views" (so far with an earlier recipe and two seeds, which decide nothing). Your `pretrain` takes pairs, so above the recipe was asked for `views=2`.
 
 # %% [markdown]
 # ## Predict, then measure

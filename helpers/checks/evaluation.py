@@ -318,6 +318,9 @@ def defaults_of_knn(knn_accuracy, generator) -> None:
         tolerance=1e-6,
         hint="The defaults are k=20, temperature=0.1.",
     )
+    what, rows, last = "knn_accuracy where no query is of the last of 12 classes", torch.eye(12), torch.arange(12)
+    value = fraction(what, call(what, knn_accuracy, rows, last, rows[:11], last[:11], 12, 0.1))
+    expect(value == 1, f"{what} gave {value:.3g}; 1 is wanted. The bank says how many classes there are.")
     unchanged = torch.equal(before[0], bank_h) and torch.equal(before[1], query_h)
     expect(unchanged, "knn_accuracy changed the representations it was given; work on a copy.")
 
@@ -391,7 +394,10 @@ def check_linear_probe(linear_probe, generator):
     test_h = clusters(generator, centres, test_y)
     test_h[:30] *= 1e4
     value = probe("linear_probe with a test set far out", train_h, train_y, test_h, test_y)
-    note = "A scaler fitted on train and test together does that; fit it on train only." if value < 0.9 else ""
+    note = (
+        "A scaler fitted on train and test together does that: fit it on train only. So does a small C: leave it at 1."
+    )
+    note = note if value < 0.9 else ""
     expect(value > 0.97, f"linear_probe with a test set far out gave {value:.3g}; 1 is wanted. {note}".rstrip())
 
     # The class stands in columns a million times smaller than the others.
@@ -415,6 +421,21 @@ def check_linear_probe(linear_probe, generator):
     what = "linear_probe where a column of h is constant"
     value = number(what, call(what, linear_probe, train_h, train_y, test_h, test_y))
     expect(value > 0.95, f"{what} gave {value:.3g}; 1 is wanted. Its spread is 0: divide by 1 there instead.")
+
+    # The class is the difference of two columns that vary far more together: the first step sees one of them alone.
+    train_y, test_y = torch.arange(120) % 2, torch.arange(200) % 2
+    train_h, test_h = (
+        2.5 * normal(generator, len(y), 1) + torch.stack([3 * y, 0 * y], dim=1) + 0.3 * normal(generator, len(y), 2)
+        for y in (train_y, test_y)
+    )
+    value = probe(
+        "linear_probe where the class is a difference of columns", train_h.float(), train_y, test_h.float(), test_y
+    )
+    expect(
+        value > 0.9,
+        f"linear_probe where the class is a difference of two columns gave {value:.3g}; 1 is wanted. Train the "
+        "classifier to the end, with LogisticRegression(max_iter=1000) for instance, and leave its C at 1.",
+    )
 
 
 @check

@@ -78,7 +78,7 @@ def train(
     recipe, bank = lab.recipe, images or lab.bank
     model, two_views = model or build_model(recipe), two_views or views_of(recipe)
     loss = loss or (lambda z_a, z_b, labels: nt_xent(z_a, z_b, recipe.temperature))
-    steps = max(1, round(recipe.epochs * len(lab.bank)) // recipe.batch_size)
+    steps = steps_in(lab)
     optimizer = optimizer_for(model, recipe)
     generator = Generator().manual_seed(recipe.seed)
     order = torch.empty(0, dtype=torch.int64)
@@ -95,6 +95,11 @@ def train(
             value.backward()
             optimizer.step()
     return model.eval()
+
+
+def steps_in(lab: Lab) -> int:
+    """How many steps `train` takes, whatever pictures it takes them on."""
+    return max(1, round(lab.recipe.epochs * len(lab.bank)) // lab.recipe.batch_size)
 
 
 def knn(lab: Lab, encoder: nn.Module) -> float:
@@ -124,7 +129,7 @@ def contrastive_accuracy(z_a: Tensor, z_b: Tensor) -> float:
 def effective_rank(rows: Tensor) -> float:
     """How many directions the rows of (M, D) really use: exp of the entropy of their squared singular values' shares.
 
-    Between 1 and D (Roy & Vetterli 2007).
+    Between 1 and D (after Roy & Vetterli 2007, who take the singular values themselves).
     """
     shares = singular_values(rows).square()
     shares = shares / shares.sum()
@@ -176,8 +181,8 @@ def interval(differences: list[float]) -> dict[str, float | None]:
 
 
 def verdict(contrasts: list[dict]) -> str:
-    """reproduced: every interval lies above 0; not reproduced: one lies below; unresolved: anything else."""
-    if any(each["low"] is None for each in contrasts):
+    """reproduced: every interval lies above 0; not reproduced: one lies below; unresolved: anything else, or none."""
+    if not contrasts or any(each["low"] is None for each in contrasts):
         return "unresolved"
     if any(each["high"] < 0 for each in contrasts):
         return "not reproduced"

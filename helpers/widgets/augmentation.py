@@ -10,6 +10,7 @@ from torch import Tensor
 from traitlets import Bytes, Dict, Float, Int, List, Unicode
 
 from helpers import augmentation, operations, plots, policies
+from helpers.folder import in_rgb
 from helpers.widgets.core import Widget, encode, montage
 
 VIEWS, COLUMNS = 12, 6  # in the grid; the first two are x_a and x_b
@@ -102,7 +103,7 @@ class Studio(Widget):
     def add_upload(self, file: bytes) -> None:
         """Take the learner's own picture among the others and show it; say so where it cannot be read."""
         try:
-            image = ImageOps.exif_transpose(Image.open(io.BytesIO(file))).convert("RGB")
+            image = in_rgb(ImageOps.exif_transpose(Image.open(io.BytesIO(file))))
             image.thumbnail((240, 240))
         except Exception as reason:  # a broken file may raise anything
             self.problem = f"That file could not be read as a picture: {type(reason).__name__}."

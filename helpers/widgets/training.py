@@ -53,7 +53,7 @@ def live_training(
     Returns:
         on_step and monitor, to be handed to pretrain.
     """
-    losses, epochs, first = list((before or {}).get("loss", [])), list((before or {}).get("epochs", [])), {}
+    losses, epochs = list((before or {}).get("loss", [])), list((before or {}).get("epochs", []))
     widget = LiveTraining(kernel=kernel_id(), kept=kept)
     state = {"drawn": 0.0, "total": max(1, len(losses)), "started": time.perf_counter(), "behind": len(losses)}
     ends = [len(losses) * (n + 1) // len(epochs) for n in range(len(epochs))]  # the step that each epoch ended with
@@ -74,7 +74,6 @@ def live_training(
         still and still.update(still_of(widget, live_picture(widget.panels, words), words))
 
     def on_step(step: int, total_steps: int, loss: float) -> None:
-        first.setdefault("step", step)
         del losses[step:]  # of an epoch that was stopped half-way and is trained again
         losses.append(loss)
         state["total"] = total_steps
@@ -151,13 +150,13 @@ def live_panels(
     ]
     knn = [(end, numbers["knn"]) for end, numbers in zip(ends, epochs) if "knn" in numbers]
     if knn:
-        y = 0, min(1, max(0.2, *(1.15 * value for _, value in knn), *(1.15 * value for _, value in knn)))
+        y = 0, min(1, max(0.2, *(1.15 * value for _, value in knn)))
         name = f"chance {chance:.0%}" if chance else ""
         panels.append(panel("k-NN accuracy", f"step {total}", (0, total), y, *zip(*knn), chance, name, dots=True))
     path = [(n["alignment"], n["uniformity"]) for n in epochs if {"alignment", "uniformity"} <= n.keys()]
     if path:
         a, u = zip(*path)
-        low, high = min(-0.1, *u, *u), max(0.0, *u, *u)
+        low, high = min(-0.1, *u), max(0.0, *u)
         panels.append(panel("uniformity against alignment", "alignment", (0, 1.15 * max(a) + 0.05), (1.15 * low, high), a, u, dots=True, last=True))  # fmt: skip
     return panels
 

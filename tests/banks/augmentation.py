@@ -474,6 +474,7 @@ class CourseTwoViews(augmentation.TwoViews):
 RIGHT_TWO_VIEWS = {
     "one kind of image after the other": two_views_with(plain),
     "torchvision v2": two_views_with(with_torchvision),
+    "float64": two_views_with(lambda image: plain(image).double()),
     "torchvision v1, through PIL": two_views_with(through_pil),
     "a function that returns a function": closure,
 }

@@ -1,6 +1,7 @@
 """Answers to the exercises of notebook 06, right and wrong."""
 
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -137,12 +138,12 @@ WRONG_FEATURES = {
 def knn(
     bank_h, bank_y, query_h, query_y, k=20, temperature=0.1,
     rows=lambda h: F.normalize(h, dim=1), near=lambda q, b: q @ b.T, size=lambda s, t: (s / t).exp(),
-    skip=0, largest=True,
+    skip=0, largest=True, classes=lambda bank_y, query_y: int(bank_y.max()) + 1,
 ):  # fmt: skip
     bank, query = rows(bank_h.double()), rows(query_h.double())
     score = near(query, bank)
     top, index = score.topk(k + skip, dim=1, largest=largest)
-    votes = torch.zeros(len(query), int(bank_y.max()) + 1, dtype=torch.float64)
+    votes = torch.zeros(len(query), classes(bank_y, query_y), dtype=torch.float64)
     votes.scatter_add_(1, bank_y[index[:, skip:]], size(top[:, skip:], temperature))
     return (votes.argmax(dim=1) == query_y).double().mean().item()
 
@@ -228,6 +229,15 @@ WRONG_KNN = {
     "swapped": (lambda a, b, c, d, k=20, t=0.1: knn(c, d, a, b, k, t), "bank and query were swapped"),
     "no defaults": (lambda a, b, c, d, k, t: knn(a, b, c, d, k, t), "missing 2 required"),
     "other default": (lambda a, b, c, d, k=5, t=0.1: knn(a, b, c, d, k, t), "defaults are k=20"),
+    "ten classes": (knn_with(classes=lambda bank_y, query_y: 10), "the last of 12 classes"),
+    "classes of the queries": (
+        knn_with(classes=lambda bank_y, query_y: int(query_y.max()) + 1),
+        "the last of 12 classes",
+    ),
+    "classes counted in the queries": (
+        knn_with(classes=lambda bank_y, query_y: len(query_y.unique())),
+        "the last of 12 classes",
+    ),
     "normalised in place": (
         lambda *a: (a[0].div_(a[0].norm(dim=1, keepdim=True)), knn(*a))[1],
         "changed the representations",
@@ -285,7 +295,11 @@ def probe_with(**change):
 
 
 def probe_of(classifier):
-    return lambda a, b, c, d: make_pipeline(StandardScaler(), classifier).fit(a, b).score(c, d)
+    def answer(train_h, train_y, test_h, test_y):
+        with warnings.catch_warnings(action="ignore"):  # of a classifier that is stopped early
+            return make_pipeline(StandardScaler(), classifier).fit(train_h, train_y).score(test_h, test_y)
+
+    return answer
 
 
 RIGHT_PROBE = {
@@ -320,6 +334,8 @@ WRONG_PROBE = {
     "constant column": (probe_with_own_scaler, "stopped with ValueError"),
     "neighbours instead": (probe_of(KNeighborsClassifier(5)), "Is the classifier linear"),
     "a curved border": (probe_of(SVC()), "Is the classifier linear"),
+    "hardly trained": (probe_of(LogisticRegression(max_iter=1)), "Train the classifier to the end"),
+    "held back by its penalty": (probe_of(LogisticRegression(C=1e-3)), "a small C: leave it at 1"),
     "untrained": (lambda a, b, c, d: (torch.zeros_like(d) == d).float().mean(), "trained to the end"),
 }
 

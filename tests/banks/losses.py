@@ -322,6 +322,11 @@ def mask_on_the_cpu(z_a, z_b, temperature=0.5):
     return F.cross_entropy(s.masked_fill(torch.eye(len(s), dtype=torch.bool), -math.inf), target(len(z_a)))
 
 
+def positives_on_the_cpu(z_a, z_b, temperature=0.5):
+    s = losses.cosine_similarities(torch.cat([z_a, z_b])) / temperature
+    return F.cross_entropy(masked(s), losses.positive_index(len(z_a)))
+
+
 def brought_to_the_cpu(z_a, z_b, temperature=0.5):
     s = cosines(z_a.cpu(), z_b.cpu()) / temperature
     return ce(masked(s), len(z_a))
@@ -448,6 +453,7 @@ ONLY_NT_XENT = {
     "another default": (another_default, "that is temperature 0.07"),
     "mask on the cpu": (mask_on_the_cpu, "device=z.device"),
     "brought to the cpu": (brought_to_the_cpu, ".cpu()"),
+    "positives on the cpu": (positives_on_the_cpu, "behind my.positive_index(n)"),
 }
 
 
