@@ -211,6 +211,17 @@ def test_a_guess_runs_the_small_version_and_sets_it_beside_the_whole_and_the_pap
     assert 'You predicted: "hardly"' in said and "figure 6" in said and "The whole experiment" in said
 
 
+def test_what_was_found_on_photographs_stands_below_the_whole_run(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(notebook, "RESULTS", tmp_path)
+    for name, value in (("head", 0.9), ("head-cifar10", 0.5)):
+        found = {"seeds": [0, 1], "verdict": "unresolved", "rows": {"none": {"knn": [value, value]}}}
+        (tmp_path / f"{name}.json").write_text(json.dumps(found))
+    notebook.tell_whole_run("head")
+    said = capsys.readouterr().out
+    assert "The whole experiment, 2 seeds: unresolved\n    none: knn 90.0%\n" in said
+    assert "The same on photographs, CIFAR-10, 2 seeds: unresolved\n    none: knn 50.0%\n" in said
+
+
 def test_few_labels_are_asked_of_a_frozen_a_fine_tuned_and_an_untrained_encoder(lab, monkeypatch):
     fits, real = [], catalogue.controls.fit_classifier
 

@@ -80,19 +80,20 @@ def show_whole_run(name: str) -> None:
     tell_whole_run(name)
 
 
-def results_of(name: str) -> dict | None:
-    """The results file of the whole experiment."""
-    path: Path = RESULTS / f"{name}.json"
+def results_of(name: str, data: str = "") -> dict | None:
+    """The results file of the whole experiment, on the built-in pictures or on others."""
+    path: Path = RESULTS / f"{name}{data and f'-{data}'}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def tell_whole_run(name: str) -> None:
     """The claim, what the whole experiment found, and the paper, in lines short enough for a phone held sideways."""
-    finding, result = FINDINGS[name], results_of(name)
+    finding = FINDINGS[name]
     print("The claim:", *textwrap.wrap(finding.claim, 90), sep="\n    ")
-    if result is None:
+    if results_of(name) is None:
         print(f"The whole experiment has not been run: python -m data.findings {name}")
-    else:
-        head = f"The whole experiment, {len(result['seeds'])} seeds: {result['verdict']}"
-        print(head, *by_condition(result["rows"]), sep="\n    ")
+    for where, data in (("The whole experiment", ""), ("The same on photographs, CIFAR-10", "cifar10")):
+        if (result := results_of(name, data)) is not None:
+            head = f"{where}, {len(result['seeds'])} seeds: {result['verdict']}"
+            print(head, *by_condition(result["rows"]), sep="\n    ")
     print(f"{finding.source}:", *textwrap.wrap(finding.published, 90), sep="\n    ")
