@@ -103,6 +103,6 @@ class: setup .venv-class/ready
 format: setup
 	@ruff format . && ruff check --fix .
 
-## make clean      remove the environment and everything generated that is not committed
+## make clean      remove the environments and what can be made again; grades, answers and runs stay
 clean:
-	rm -rf $(VENV) .venv-site .venv-class .venv-matrix site runs grading/instructor grading/.work *.egg-info
+	rm -rf $(VENV) .venv-site .venv-class .venv-matrix site data/cache grading/instructor grading/.work/bench grading/.work/tmp *.egg-info

@@ -5,6 +5,7 @@ core a run; finished runs are kept in runs/clinic/, so that a stopped command go
 are drawn, and the key is kept as hashes.
 """
 
+import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ SALT = "two views: the clinic"
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="python -m grading.clinic", description=__doc__).parse_args()
     torch.set_num_threads(1)
     images = load_images("shapes", "train")
     curves = {cause: kept_run(cause, images) for cause in ("healthy", *training.CAUSES)}

@@ -25,7 +25,8 @@ import sys
 import tempfile
 import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from datetime import datetime
 from pathlib import Path
@@ -69,6 +70,11 @@ def main() -> None:
     option("--without-sandbox", action="store_true", help="run strangers' code with your own rights; needed where "
            "bubblewrap does not work")  # fmt: skip
     chosen = parser.parse_args()
+    if chosen.jobs < 1:
+        parser.error(f"--jobs is {chosen.jobs}; one submission at a time is the least.")
+    chosen.folder = chosen.folder.resolve()  # the sandbox starts elsewhere
+    if start.works() and chosen.folder != GRADING.resolve() and start.can_be_seen(chosen.folder):
+        sys.exit(f"{chosen.folder} lies where answers can read, as Python and the system do; name another --folder.")
     if not start.works() and not chosen.without_sandbox:
         sys.exit(
             "bubblewrap does not work here, so answers would run with your rights and could read and delete your "
@@ -225,7 +231,7 @@ def grade_all(
             context, before = multiprocessing.get_context("spawn"), len(left) - len(suspects)
             with ProcessPoolExecutor(min(jobs, len(some)), context, prepare, (template, secret)) as pool:
                 jobs_of = {pool.submit(grade_one, folder, name, left[name], version, due): name for name in some}
-                for job in as_completed(jobs_of):
+                for job in finished(pool, list(jobs_of)):
                     name = jobs_of[job]
                     try:
                         job.result()
@@ -243,6 +249,15 @@ def grade_all(
                 sys.exit("The grader's processes end before they grade anything. Is there enough memory?")
 
 
+def finished(pool: ProcessPoolExecutor, jobs: list[Future]) -> Iterator[Future]:
+    """The jobs one by one as they end; Ctrl-C ends them all."""
+    try:
+        yield from as_completed(jobs)
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        sys.exit("Stopped. What was graded is kept, and the same command goes on from there.")
+
+
 def begun(folder: Path, student: str) -> Path:
     """A file that is there while a student is being graded."""
     return folder / ".work/tmp" / record_of(folder, student).stem
@@ -256,6 +271,7 @@ def give_up(folder: Path, student: str, problem: Exception) -> None:
         | {"total": 0.0, "of": sum(POINTS.values())}
     )
     note = f"could not be graded: {type(problem).__name__}: {intake.plain_text(str(problem), 200)}"
+    shutil.rmtree(folder / "feedback" / student, ignore_errors=True)  # pages of an earlier hand-in say other things
     (folder / "feedback" / student).mkdir(parents=True, exist_ok=True)
     keep(folder / ".work", student, {"key": "", "row": row | {"note": note}, "said": {}, "seconds": 0})
 
@@ -276,11 +292,15 @@ def prepare(template: Path, secret: str) -> None:
     """Read the course once for each worker; temporary files go where the next run clears them away."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: ends when the run it belongs to is killed
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it, where it is
     warnings.simplefilter("ignore")
     tempfile.tempdir = str(template.parent)
     HERE["template"], HERE["judge"] = template, Judge(secret)
     HERE["blanks"] = {path.stem: nbformat.read(path, as_version=4) for path in sorted((template / "release" / ASSIGNMENT).glob("*.ipynb"))
                       if path.stem in checks.POINTS}  # fmt: skip
+    HERE["ungraded"] = {path.stem for path in (template / "release" / ASSIGNMENT).glob("*.ipynb")} - HERE[
+        "blanks"
+    ].keys()
     HERE["exercises"] = {stem: exercises(stem, instructor_notebook(SOURCE / f"{stem}.py")) for stem in checks.POINTS}
 
 
@@ -289,7 +309,7 @@ def grade_one(folder: Path, student: str, place: Path, version: str, due: dateti
     began, key = time.time(), key_of(place, version)
     begun(folder, student).touch()
     HERE["judge"].next_student()
-    submission = intake.take_in(place, HERE["blanks"])
+    submission = intake.take_in(place, HERE["blanks"], HERE["ungraded"])
     if due and submission.when > due.timestamp():
         late = round((submission.when - due.timestamp()) / 60)
         submission.notes.append(f"handed in {late // 60} h {late % 60} min late")

@@ -154,6 +154,10 @@ BODIES = {
     "memory_bomb": """
         held = []
         while True: held.append(bytearray(100 * 2**20))""",
+    "memory_bomb_of_an_odd_name": """
+        ctypes.CDLL(None).prctl(15, b"\\xff\\xfe")
+        held = []
+        while True: held.append(bytearray(100 * 2**20))""",
     "shared_memory_bomb": """
         import mmap
         held = []

@@ -44,8 +44,12 @@ def beyond_missing(note: str) -> str:
     return "; ".join(each for each in note.split("; ") if not each.endswith(".ipynb is missing"))
 
 
-def take_in(place: Path, blanks: dict[str, NotebookNode]) -> Submission:
-    """Read the notebooks below a student's folder, or in a zip file, and tell which is which by the cells they hold."""
+def take_in(place: Path, blanks: dict[str, NotebookNode], ungraded: set[str] = frozenset()) -> Submission:
+    """Read the notebooks below a student's folder, or in a zip file, and tell which is which by the cells they hold.
+
+    Args:
+        blanks: the released notebooks, by their stems. ungraded: stems of those without exercises, which may lie beside.
+    """
     found, submission = {}, Submission()
     for name, when, data in files(place, submission.notes):
         submission.when = max(submission.when, when)
@@ -55,6 +59,8 @@ def take_in(place: Path, blanks: dict[str, NotebookNode]) -> Submission:
             submission.notes.append(f"{name} cannot be read ({type(problem).__name__})")
             continue
         stem = which(notebook, name, blanks)
+        if stem is None and Path(name).name.startswith(tuple(ungraded)):
+            continue
         if stem is None:
             submission.notes.append(f"{name} is not a notebook of the course")
         else:
@@ -214,8 +220,9 @@ def which(notebook: NotebookNode, name: str, blanks: dict[str, NotebookNode]) ->
 def answers(blank: NotebookNode, submitted: NotebookNode, makers: dict[str, str]) -> dict[str, str]:
     """{grade_id: source} of the answers that are not as they were released.
 
-    An answer is its cell, a copy of it, or a cell of the student's own that defines it. Of several the last one before
-    the check counts, as when the notebook is run from the top, and stubs only where nothing else is there.
+    An answer is its cell, a copy of it, or a cell of the student's own that defines it. Of several the one that defines
+    it (JupyterLab's "split cell" gives both halves the same grade_id), then the last one before the check counts, as when
+    the notebook is run from the top, and stubs only where nothing else is there.
 
     Args:
         makers: {name that an answer defines: its grade_id}, for cells that have lost their grade_id.
@@ -227,15 +234,14 @@ def answers(blank: NotebookNode, submitted: NotebookNode, makers: dict[str, str]
         if cell.cell_type != "code" or cell.source.strip() in released or not cell.source.strip():
             continue
         held = [here] if here in wanted else []
+        made = [
+            makers[name] for name in makers if re.search(rf"^((def|class) {name}\b|{name} *=[^=])", cell.source, re.M)
+        ]
         if not held and not grade_id(cell):
-            held = [
-                makers[name]
-                for name in makers
-                if re.search(rf"^((def|class) {name}\b|{name} *=[^=])", cell.source, re.M)
-            ]
+            held = made
         for name in held:
             before = f"{name}_check" not in names[:place]
-            rank = (STUB not in cell.source, before, place)  # a stub may be left below an answer, or as a comment
+            rank = (name in made, STUB not in cell.source, before, place)  # a stub may be left below, or as a comment
             found[name] = max(found.get(name, (rank, cell.source)), (rank, cell.source))
     return {name: found[name][1] for name in solutions(blank) if name in found}
 
@@ -247,7 +253,10 @@ def place_of(submitted: NotebookNode, name: str) -> int:
 
 
 def around(blank: NotebookNode, submitted: NotebookNode, taken: set[str]) -> list[tuple[int, str]]:
-    """(place, source) of the code cells that are the student's own or that the student changed, answers left aside."""
+    """(place, source) of the code cells that are the student's own or that the student changed, answers left aside.
+
+    The other half of an answer's cell that was split is the student's own.
+    """
     released = {cell.source.strip() for cell in blank.cells}
     graded = {grade_id(cell) for cell in blank.cells if cell.metadata.get("nbgrader", {}).get("grade")}
     return [
@@ -255,7 +264,8 @@ def around(blank: NotebookNode, submitted: NotebookNode, taken: set[str]) -> lis
         for place, cell in enumerate(submitted.cells)
         if cell.cell_type == "code"
         and cell.source.strip() not in released
-        and not {grade_id(cell), cell.id} & (set(solutions(blank)) | graded)
+        and not {grade_id(cell), cell.id} & graded
+        and not ({grade_id(cell), cell.id} & set(solutions(blank)) and STUB in cell.source)
         and cell.source not in taken
     ]
 
@@ -269,6 +279,9 @@ def graft(blank: NotebookNode, submitted: NotebookNode, filled: dict[str, str]) 
     taken = set(filled.values())
     for cell in submitted.cells:
         here = grade_id(cell) or cell.id
+        half = here in filled and cell.source not in taken and STUB not in cell.source
+        if half:  # shown above the answer
+            own.setdefault(place, []).append(cell.source)
         if here in ids:
             place = here
             plain[here] = cell.source

@@ -8,6 +8,7 @@ python -m grading.timings                    as `make timings` does
 python -m grading.timings 05 06 head         only these notebooks and findings; the others keep their numbers
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -109,7 +110,12 @@ def disk_mib() -> int:
 
 
 def main() -> None:
-    names = sys.argv[1:]
+    parser = argparse.ArgumentParser(description="Measure what the notebooks and small findings take.")
+    parser.add_argument("names", nargs="*", help="notebooks and findings, for instance 05 head; default: all")
+    names = parser.parse_args().names
+    known_names = [*FINDINGS, *(path.stem[:2] for path in sources([]))]
+    if unknown := [name for name in names if name[:2] not in known_names and name not in FINDINGS]:
+        parser.error(f"there is no {unknown[0]!r}; there are {', '.join(known_names)}.")
     known = RESULTS / "timings.json"
     earlier = json.loads(known.read_text()) if names and known.exists() else {}
     notebooks, predictions = earlier.get("notebooks", {}), earlier.get("predictions", {})

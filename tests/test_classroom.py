@@ -254,6 +254,55 @@ def test_a_hand_in_is_as_old_as_the_kernel_says_and_not_as_its_owner_does_or_the
 
 
 @needs_accounts
+def test_a_name_of_odd_bytes_and_an_odd_secret_stop_nobody_elses(place, accounts, tmp_path):
+    ada, ben, _ = accounts
+    place = place / "fifth"
+    classroom.release(place, ["03"])
+    good = handed_in(ben, place, "2030-01-01 10:00:00 UTC")
+    odd = os.fsencode(good.parent) + f"/{ada}+{STEM}+2030-01-01".encode() + b"\xff\x1b[31m+x"
+    assert as_student(ada, "mkdir", odd).returncode == 0
+    assert as_student(ben, "sh", "-c", f"printf '\\377' > '{good}/submission_secret.txt'").returncode == 0
+    said = classroom.collect(place, tmp_path)
+    assert f"collected {ben} {STEM}" in said
+    assert [line for line in said if line.startswith(f"refused {ada}") and line.isprintable()]
+    assert classroom.return_feedback(place, tmp_path) == [f"{ben} {STEM}: no feedback yet; run `make grade`"]
+
+
+@needs_accounts
+def test_the_page_of_an_earlier_hand_in_is_not_returned_for_a_later_one(place, accounts, tmp_path):
+    ada, *_ = accounts
+    place = place / "sixth"
+    classroom.release(place, ["03"])
+    handed_in(ada, place, "2030-01-01 10:00:00 UTC")
+    classroom.collect(place, tmp_path)
+    page = tmp_path / "feedback" / ada / f"{STEM}.html"
+    page.parent.mkdir(parents=True), page.write_text("of the first")
+    assert not classroom.collect(place, tmp_path) and page.exists()
+    handed_in(ada, place, "2030-01-02 10:00:00 UTC")
+    assert classroom.collect(place, tmp_path) == [f"collected {ada} {STEM}"] and not page.exists()
+    assert (tmp_path / "submitted" / ada / STEM / "timestamp.txt").read_text() == "2030-01-02 10:00:00 UTC"
+
+
+@needs_accounts
+def test_a_file_of_the_copy_for_students_is_as_new_as_what_it_says(place, monkeypatch, tmp_path):
+    root, place = tmp_path / "course", place / "seventh"
+    for name in ("helpers/shapes.py", "data/encoder.safetensors", "data/results/x.json"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("first"), os.utime(root / name, (1, 1))
+    monkeypatch.setattr(classroom, "ROOT", root)
+    began = time.time() - 2
+    classroom.prepare(place)
+    copies = [place / "course" / name for name in ("helpers/shapes.py", "data/results/x.json")]
+    first = [path.stat().st_mtime for path in copies]
+    assert min(first) > began  # a student who starts now has a copy that is newer than the file it was made from
+    (root / "helpers/shapes.py").write_text("second"), os.utime(root / "helpers/shapes.py", (1, 1))
+    time.sleep(0.05)
+    classroom.prepare(place)
+    assert copies[0].read_text() == "second" and copies[0].stat().st_mtime > first[0]
+    assert copies[1].stat().st_mtime == first[1]
+
+
+@needs_accounts
 def test_a_home_that_others_may_look_into_is_named(accounts):
     ada, ben, _ = accounts
     home = Path(pwd.getpwnam(ada).pw_dir)

@@ -7,8 +7,10 @@ import html
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -235,6 +237,78 @@ def test_of_two_tries_the_last_one_before_the_check_counts():
     submitted.cells.insert(after, own_cell("def chance_loss(n):\n    return 1"))
     submitted.cells.append(own_cell("def chance_loss(n):\n    return 2"))
     assert stripped("04_contrastive_loss", submitted)[1]["chance_loss"].endswith("return 1")
+
+
+def test_a_notebook_without_exercises_lies_beside_the_others_unnoticed(tmp_path):
+    put = {
+        "00_start_here": released("00_start_here"),
+        "04_contrastive_loss": answered("04_contrastive_loss", "nt_xent"),
+    }
+    for stem, notebook in put.items():
+        nbformat.write(notebook, tmp_path / f"{stem}.ipynb")
+    blanks = {"04_contrastive_loss": released("04_contrastive_loss")}
+    submission = intake.take_in(tmp_path, blanks, {"00_start_here"})
+    assert list(submission.notebooks) == ["04_contrastive_loss"] and submission.notes == []
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [(["--jobs", "0"], "one submission at a time is the least"), (["--folder", "/usr/lib"], "name another --folder")],
+)
+def test_what_cannot_be_graded_with_is_told_before_anything_is_graded(words, said):
+    if "--folder" in words and not start.works():
+        pytest.skip("bubblewrap does not work here")
+    command = [sys.executable, "-m", "grading.grade", *words]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=NOTEBOOKS.parent)
+    assert run.returncode != 0 and said in run.stderr and "Traceback" not in run.stderr
+
+
+@pytest.mark.notebook
+def test_ctrl_c_ends_a_run_at_once_and_the_next_one_goes_on(tmp_path):
+    for number in range(6):
+        hand_in(tmp_path, f"s{number}", "04_contrastive_loss", answered("04_contrastive_loss", "chance_loss"))
+    options = [] if start.works() else ["--without-sandbox"]
+    command = [
+        sys.executable,
+        "-m",
+        "grading.grade",
+        "--folder",
+        os.path.relpath(tmp_path, NOTEBOOKS.parent),
+        "--jobs",
+        "1",
+    ]
+    run = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                           cwd=NOTEBOOKS.parent, start_new_session=True)  # fmt: skip
+    records = tmp_path / ".work" / "graded"
+    while run.poll() is None and not (records.is_dir() and list(records.glob("*.json"))):
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGINT)
+    err = run.communicate(timeout=60)[1]
+    done = len(list(records.glob("*.json")))
+    assert 1 <= done < 6 and "Stopped. What was graded is kept" in err and "Traceback" not in err
+    run = make_grade(tmp_path)
+    assert f"{6 - done} to grade, {done} as they were" in run.stdout
+    with open(tmp_path / "grades.csv", newline="", encoding="utf-8") as file:
+        assert {row["total"] for row in csv.DictReader(file)} == {str(float(POINTS["chance_loss"]))}
+
+
+HELPER, FUNCTION = "def twice(n):\n    return 2 * n", "def chance_loss(n):\n    return math.log(twice(n) - 1)"
+
+
+@pytest.mark.parametrize("halves", [(HELPER, FUNCTION), (FUNCTION, HELPER)])
+def test_of_an_answers_cell_that_was_split_the_half_that_defines_it_counts_and_the_other_comes_along(halves):
+    submitted = answered("04_contrastive_loss")
+    cell = cell_of(submitted, "chance_loss")
+    cell.source = halves[0]
+    second = nbformat.from_dict(cell)  # JupyterLab copies the metadata, and gives a new id
+    second.id, second.source = "second", halves[1]
+    submitted.cells.insert(submitted.cells.index(cell) + 1, second)
+    read, filled = stripped("04_contrastive_loss", submitted)
+    blank = released("04_contrastive_loss")
+    assert filled["chance_loss"] == FUNCTION
+    assert HELPER in [source for _, source in intake.around(blank, read, set(filled.values()))]
+    shown = [each.source for each in intake.graft(blank, read, filled).cells]
+    assert abs(shown.index(HELPER) - shown.index(FUNCTION)) == 1
 
 
 def test_a_stub_with_a_comment_gives_way_to_the_answer_in_a_cell_of_its_own():

@@ -2,14 +2,17 @@
 
 import os
 import subprocess
+import sys
+from pathlib import Path
 
+import psutil
 import pytest
 
-from grading import hostile
+from grading import hostile, judge
 from grading.sandbox import start
 
 FAST = (
-    "exit", "kill_the_parent", "write_outside", "look_into_processes", "patched_torch", "frames", "raw_depth", "lying_number",
+    "exit", "kill_the_parent", "memory_bomb_of_an_odd_name", "write_outside", "look_into_processes", "patched_torch", "frames", "raw_depth", "lying_number",
     "memorised", "tests_edited", "modules_shipped", "links", "half_letters", "name_bytes", "honest_own_cells", "honest_own_tables",
     "honest_noise", "honest_jupyter", "honest_second_try", "loot_locked_away", "reference_by_its_base", "reference_of_another_module",
 )  # fmt: skip
@@ -55,6 +58,60 @@ def test_the_watch_counts_on_while_processes_end_under_its_eyes():
     while many.poll() is None:
         counts.append(start.taken(many.pid)[1])
     assert many.returncode == 0 and max(counts) > 0
+
+
+RENAMED = """import ctypes, sys, time
+ctypes.CDLL(None).prctl(15, b"\\xff\\xfe")  # PR_SET_NAME
+print("renamed", flush=True)
+time.sleep(60)"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are changed in Linux's way")
+def test_a_process_with_an_odd_name_is_counted_like_any_other():
+    with subprocess.Popen([sys.executable, "-c", RENAMED], stdout=subprocess.PIPE, text=True) as renamed:
+        assert renamed.stdout.readline() == "renamed\n"
+        held = start.taken(os.getpid())[0]
+        renamed.kill()
+    assert held > 2**20
+
+
+@pytest.mark.skipif(not start.works(), reason="bubblewrap does not work here")
+def test_a_sandbox_that_cannot_be_watched_is_ended(monkeypatch):
+    def taken(pid):
+        raise UnicodeDecodeError("utf-8", b"", 0, 1, "odd")
+
+    sandbox = start.Sandbox(judge.sources(False), judge.clinic(False))
+    try:
+        monkeypatch.setattr(start, "taken", taken)
+        sandbox.process.wait(timeout=30)
+        assert "could not be watched" in sandbox.killed
+    finally:
+        sandbox.close()
+
+
+@pytest.mark.skipif(not start.works(), reason="bubblewrap does not work here")
+def test_a_course_among_the_systems_files_is_closed_to_answers(monkeypatch):
+    monkeypatch.setattr(start, "ROOT", Path("/usr"))
+    monkeypatch.setattr(start, "CLOSED", ("share",))
+    listed = subprocess.run([*start.bubblewrap(None), "ls", "/usr/share"], capture_output=True, text=True)
+    assert listed.returncode == 0 and listed.stdout == "" and any(Path("/usr/share").iterdir())
+
+
+def test_what_can_be_seen_is_below_the_system_and_python():
+    assert start.can_be_seen(Path("/usr/src/app")) and start.can_be_seen(Path(sys.prefix) / "x")
+    assert not start.can_be_seen(Path("/srv/class"))
+
+
+def test_without_a_sandbox_what_an_answer_has_started_ends_with_it(monkeypatch):
+    monkeypatch.setattr(start, "works", lambda: False)
+    sandbox = start.Sandbox.__new__(start.Sandbox)
+    forks = "import os, time; os.fork() or os.setsid(); print(os.getpid(), flush=True); time.sleep(60)"
+    sandbox.process = subprocess.Popen([sys.executable, "-c", forks], stdout=subprocess.PIPE, text=True)
+    numbers = {int(sandbox.process.stdout.readline()) for _ in range(2)}
+    sandbox.kill()
+    sandbox.process.stdout.close()
+    psutil.wait_procs([psutil.Process(pid) for pid in numbers if psutil.pid_exists(pid)], timeout=10)
+    assert not [pid for pid in numbers if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
 
 
 def test_the_case_names_are_unique():

@@ -46,7 +46,9 @@ def test_every_link_in_its_pages_and_notebooks_leads_to_a_file_of_it(copy):
 def test_its_readme_speaks_to_learners_alone(copy):
     text = (copy / "README.md").read_text(encoding="utf-8")
     assert "make lab" in text and "## Learn" in text
-    assert not re.search(r"make (test|grade|class|site|bench|bank)\b|grading/(source|grades)|instructor", text)
+    assert not re.search(
+        r"make (test|grade|class|site|bench|bank)\b|grading/(source|grades)|grading.teaching|instructor", text
+    )
 
 
 def test_make_there_offers_what_is_there(copy):
@@ -66,9 +68,10 @@ def test_binder_can_prepare_it(copy, tmp_path):
     assert list((copy / "data" / "cache").glob("*.npz"))
 
 
-def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+@pytest.mark.parametrize("place", [".", "mine"])
+def test_a_folder_that_holds_something_or_a_file_is_left_alone(tmp_path, place):
     (tmp_path / "mine").write_text("kept")
-    command = [sys.executable, "-m", "grading.teaching.public", tmp_path]
+    command = [sys.executable, "-m", "grading.teaching.public", tmp_path / place]
     run = subprocess.run(command, cwd=public.ROOT, capture_output=True, text=True)
     assert run.returncode == 1 and "is not empty" in run.stderr and "Traceback" not in run.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]

@@ -191,6 +191,14 @@ def test_links_to_pages_stay_and_links_to_files_lead_to_the_repository():
     )
 
 
+def test_a_folder_that_is_no_site_of_ours_is_left_alone(monkeypatch, tmp_path):
+    (tmp_path / "letters").write_text("kept")
+    monkeypatch.setattr(sys, "argv", ["site", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="name another folder"):
+        site.main()
+    assert (tmp_path / "letters").read_text() == "kept"
+
+
 def test_without_its_tools_the_command_says_what_to_run(monkeypatch):
     monkeypatch.setattr(site, "SPHINX", Path("nowhere"))
     monkeypatch.setattr(sys, "argv", ["site"])

@@ -36,6 +36,8 @@ REFUSED = {  # system calls: their numbers on x86-64 and on arm64
     "open_tree": (428, 428), "unshare": (272, 97), "setns": (308, 268), "add_key": (248, 217), "request_key": (249, 218),
     "keyctl": (250, 219), "bpf": (321, 280), "userfaultfd": (323, 282), "perf_event_open": (298, 241), "io_uring_setup": (425, 425),
 }  # fmt: skip
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
+CLOSED = (".git", "data", "grading", "helpers", "notebooks", "tests")  # of the course
 STRANGER = 1_900_000_000  # user numbers from here belong to nobody; for where root grades
 MACHINES = {
     "x86_64": (0, 0xC000003E),
@@ -65,7 +67,20 @@ def as_stranger() -> bool:
     """Does root grade, and can the sandbox become another user, whom the machine's files and limits treat as one?"""
     if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("bwrap") is None:
         return False
-    command = [*namespaces(True), "--ro-bind", "/", "/", "--perms", "0777", "--tmpfs", "/tmp", "true"]
+    become = f"import os; os.setresuid(*[{STRANGER} + os.getpid()] * 3)"  # not in a container that has few users
+    command = [
+        *namespaces(True),
+        "--ro-bind",
+        "/",
+        "/",
+        "--perms",
+        "0777",
+        "--tmpfs",
+        "/tmp",
+        sys.executable,
+        "-c",
+        become,
+    ]
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
@@ -129,19 +144,33 @@ def bubblewrap(filter_from: int | None) -> list[str]:
         if not place.name.isdigit() and not place.is_symlink() and (place.is_dir() or place.stat().st_mode & 0o222):
             command += ["--ro-bind", str(place), str(place)]
     command += ["--seccomp", str(filter_from)] if filter_from is not None else []
-    for place in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives"):
+    for place in SYSTEM:
         if Path(place).is_symlink():
             command += ["--symlink", str(Path(place).readlink()), place]
         elif Path(place).exists():
             command += ["--ro-bind", place, place]
-    for place in sorted(
-        {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parent.parent)}
-    ):
-        if not place.startswith("/usr") and place != "/":
-            for parent in reversed(Path(place).parents[:-1]) if as_stranger() else ():
-                command += ["--perms", "0755", "--dir", str(parent)]
-            command += ["--ro-bind", place, place]
+    for place in pythons():
+        for parent in reversed(place.parents[:-1]) if as_stranger() else ():
+            command += ["--perms", "0755", "--dir", str(parent)]
+        command += ["--ro-bind", str(place), str(place)]
+    for name in CLOSED:  # a course below one of these places is not one of Python's own files
+        if (ROOT / name).is_dir() and can_be_seen(ROOT / name):
+            command += ["--tmpfs", str(ROOT / name)]
     return command
+
+
+def pythons() -> list[Path]:
+    """Where Python's own files are, besides the system's: its folders, and the program if it lies elsewhere."""
+    folders = {Path(place) for place in (sys.prefix, sys.base_prefix, sys.exec_prefix)}
+    program = Path(sys.executable).resolve()
+    outside = [] if any(program.is_relative_to(folder.resolve()) for folder in folders) else [program]
+    return sorted(place for place in [*folders, *outside] if not place.is_relative_to("/usr") and place != Path("/"))
+
+
+def can_be_seen(place: Path) -> bool:
+    """Does this place lie below one that the sandbox shows?"""
+    shown = [Path(each).resolve() for each in (*SYSTEM, *pythons())]
+    return any(place.resolve().is_relative_to(each) for each in shown)
 
 
 class Sandbox:
@@ -218,9 +247,14 @@ class Sandbox:
         return heard
 
     def watch(self) -> None:
-        """Kill the sandbox when all its processes together take too much."""
+        """Kill the sandbox when all its processes together take too much, or when that cannot be told."""
         while self.process.poll() is None:
-            held, count, self.spent = taken(self.process.pid)
+            try:
+                held, count, self.spent = taken(self.process.pid)
+            except Exception as problem:  # nothing in there goes on unwatched
+                self.killed = f"it could not be watched ({type(problem).__name__})"
+                self.kill()
+                return
             reasons = {
                 "it used too much memory": held > MEMORY,
                 "it started too many processes": count > PROCESSES,
@@ -232,6 +266,11 @@ class Sandbox:
             time.sleep(0.1)
 
     def kill(self) -> None:
+        """End the process and, where no sandbox does it, what it has started."""
+        with contextlib.suppress(psutil.Error):
+            for started in [] if works() else psutil.Process(self.process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    started.kill()
         self.process.kill()
         self.process.wait()
 
@@ -289,9 +328,9 @@ def taken(pid: int) -> tuple[int, int, float]:
 
 
 def own_memory(process: psutil.Process, file: str = "status", names: tuple = ("RssAnon", "RssShmem")) -> int:
-    """Bytes a process holds besides the files it has mapped; shared memory counts."""
+    """Bytes a process holds besides the files it has mapped; shared memory counts. It may have given itself any name."""
     path = Path(f"/proc/{process.pid}/{file}")
     if not path.exists():
         return process.memory_info().rss
-    parts = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+    parts = dict(line.split(":", 1) for line in path.read_text(errors="replace").splitlines() if ":" in line)
     return 1024 * sum(int(parts.get(name, "0 kB").split()[0]) for name in names)

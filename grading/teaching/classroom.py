@@ -26,14 +26,14 @@ from pathlib import Path
 from nbgrader.utils import notebook_hash
 
 from grading.build import GRADING, NOTEBOOKS, course
-from grading.intake import beyond_missing
+from grading.intake import beyond_missing, plain_text
 from helpers import checks
 
 ROOT = GRADING.parent
 HUB_PYTHON = ROOT / ".venv-class" / "bin" / "python"
 COURSE_ID = "two-views"
 GROUP = "two-views"
-PRIVATE = (".git", "grading", "tests")  # solutions, hand-ins, grades: nothing in them is a student's to read
+PRIVATE = (".git", "grading", "tests", "site", "data/yours")  # solutions, hand-ins, grades: not a student's to read
 LARGEST = 200 * 2**20  # bytes of one hand-in
 SHOWN = ("assignment-list", "menu", "validate-assignment")  # of nbgrader's panels, what a student needs
 
@@ -98,7 +98,8 @@ def what_students_cannot_run() -> str | None:
         run = subprocess.run([HUB_PYTHON, "-c", program], capture_output=True, text=True, **rights)
     except OSError as problem:
         return f"{problem.strerror}."
-    return run.stderr.strip().splitlines()[-1] if run.returncode else None
+    said = run.stderr.strip().splitlines() or [f"it ended with {run.returncode}."]
+    return said[-1] if run.returncode else None
 
 
 def prepare(place: Path) -> None:
@@ -120,14 +121,21 @@ def prepare(place: Path) -> None:
         + f'\nimport os\n\nc.Exchange.root = "{place}/exchange"\n'
         + 'c.Exchange.assignment_dir = os.path.expanduser("~/two-views")\n'
     )
-    copy = place / "course"
-    shutil.rmtree(copy, ignore_errors=True)
+    copy, earlier = place / "course", place / "course.earlier"
+    shutil.rmtree(earlier, ignore_errors=True)
+    if copy.exists():
+        copy.rename(earlier)
     shutil.copytree(ROOT / "helpers", copy / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
     (copy / "data").mkdir()
     shutil.copy(ROOT / "data" / "encoder.safetensors", copy / "data")
     shutil.copytree(ROOT / "data" / "results", copy / "data" / "results")
     for path in [copy, *copy.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
+        if path.is_file():  # students get what is newer than theirs: a file is as old as what it says
+            before = earlier / path.relative_to(copy)
+            same = before.is_file() and before.read_bytes() == path.read_bytes()
+            os.utime(path, (before.stat().st_mtime,) * 2 if same else None)
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def free_port() -> int:
@@ -168,7 +176,11 @@ def collect(place: Path, folder: Path) -> list[str]:
             owner = pwd.getpwuid(path.lstat().st_uid)
         except KeyError:
             owner = None
-        if path.is_symlink() or owner is None or owner.pw_name != student or not (NOTEBOOKS / f"{stem}.ipynb").exists():
+        if not path.name.isprintable():
+            said.append(f"refused {plain_text(path.name)}: a name of odd letters")
+        elif (
+            path.is_symlink() or owner is None or owner.pw_name != student or not (NOTEBOOKS / f"{stem}.ipynb").exists()
+        ):
             said.append(f"refused {path.name}: it belongs to {owner.pw_name if owner else 'nobody known'}")
         else:
             newest[student, stem] = max(newest.get((student, stem), ("",)), (when, path, owner))
@@ -183,11 +195,16 @@ def collect(place: Path, folder: Path) -> list[str]:
             continue
         (folder / "submitted").mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "submitted").chmod(0o700)  # nobody else's
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
+        unfinished = folder / ".collecting"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
         for name, data in {**content, "timestamp.txt": when.encode()}.items():
-            (target / name).write_bytes(data)
-            os.utime(target / name, (handed_in, handed_in))  # what `make grade` tells lateness by
+            (unfinished / name).write_bytes(data)
+            os.utime(unfinished / name, (handed_in, handed_in))  # what `make grade` tells lateness by
+        (folder / "feedback" / student / f"{stem}.html").unlink(missing_ok=True)  # it is of the hand-in before
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.rename(target)
         said.append(f"collected {student} {stem}")
     return said
 
@@ -226,11 +243,13 @@ def return_feedback(place: Path, folder: Path) -> list[str]:
     for secret in sorted(folder.glob("submitted/*/*/submission_secret.txt")):
         student, stem = secret.parent.parent.name, secret.parent.name
         made = folder / "feedback" / student
+        if stem not in checks.POINTS:  # 00 has no exercises
+            continue
         if not (made / f"{stem}.html").exists():
             said.append(f"{student} {stem}: no feedback yet; run `make grade`")
             continue
         page = with_diagnosis((made / f"{stem}.html").read_text(), (made / "index.html").read_text(), stem)
-        target = box / f"{notebook_hash(secret=secret.read_text(), notebook_id=stem)}.html"
+        target = box / f"{notebook_hash(secret=secret.read_text(errors='replace'), notebook_id=stem)}.html"
         target.with_suffix(".part").write_text(page)
         target.with_suffix(".part").chmod(0o644)
         target.with_suffix(".part").replace(target)

@@ -15,11 +15,16 @@ HUB_BIN, VENV = COURSE / ".venv-class" / "bin", (COURSE / ".venv").resolve()
 
 
 def own_copy(spawner) -> None:
-    """Give a student a copy of helpers/ and data/ of their own, made with their own rights; later, what is newer there."""
+    """Give a student a copy of helpers/ and data/ of their own, made with their own rights; later, what is newer there.
+
+    The hub waits for it, so nothing of the student's is opened, and there is an end.
+    """
     account = pwd.getpwnam(spawner.user.name)
     rights = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "cwd": "/"}
+    rights |= {"env": {"PATH": "/usr/local/bin:/usr/bin:/bin"}, "timeout": 30}
     subprocess.run(["mkdir", "-p", home(spawner)], check=True, **rights)
-    subprocess.run(["cp", "-ru", f"{CLASS}/course/.", home(spawner)], check=True, **rights)
+    command = ["cp", "-ru", "--remove-destination", f"{CLASS}/course/.", home(spawner)]
+    subprocess.run(command, check=True, **rights)
 
 
 def home(spawner) -> str:

@@ -9,6 +9,7 @@ their login names on the platform.
 
 import argparse
 import csv
+import sys
 from pathlib import Path
 
 from grading.build import GRADING
@@ -22,6 +23,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write grades for Canvas and Moodle.")
     parser.add_argument("--folder", type=Path, default=GRADING, help="holds grades.csv; default: grading")
     folder = parser.parse_args().folder
+    if not (folder / "grades.csv").is_file():
+        sys.exit(f"There is no {folder / 'grades.csv'}: run `make grade` first, or name its --folder.")
     with open(folder / "grades.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for name, table in (("canvas.csv", canvas(rows)), ("moodle.csv", moodle(rows))):

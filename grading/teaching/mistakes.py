@@ -6,9 +6,9 @@
 Reads data/results/answer_bank.json, which `make bank` writes by running every answer of tests/banks/ through the checks.
 """
 
+import argparse
 import json
 import re
-import sys
 
 from data.record import RESULTS
 
@@ -16,7 +16,9 @@ SHOWN = 12  # mistakes of an exercise, from the whole length of its list; the ba
 
 
 def main() -> None:
-    print(pages(json.loads((RESULTS / "answer_bank.json").read_text(encoding="utf-8")), sys.argv[1:]))
+    parser = argparse.ArgumentParser(description="Print what each exercise usually gets wrong.")
+    parser.add_argument("exercises", nargs="*", help="for instance nt_xent; default: all")
+    print(pages(json.loads((RESULTS / "answer_bank.json").read_text(encoding="utf-8")), parser.parse_args().exercises))
 
 
 def pages(bank: dict, names: list[str]) -> str:

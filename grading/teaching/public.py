@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the course without solutions, for learners.")
     parser.add_argument("folder", type=Path, help="a new folder")
     folder = parser.parse_args().folder
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         sys.exit(
             f"{folder} is not empty. Name a new folder; of an older copy keep its .git, and move the new files there."
         )

@@ -46,6 +46,8 @@ def main() -> None:
         for path in DOCS.glob("*.md"):
             path.write_text(with_output(path.read_text(encoding="utf-8")), encoding="utf-8")
         return
+    if options.out.exists() and any(options.out.iterdir()) and not (options.out / ".nojekyll").exists():
+        sys.exit(f"{options.out} holds something that is no site of ours, and would be replaced: name another folder.")
     if not SPHINX.exists():
         sys.exit(f"{SPHINX} is missing: run `make site`, which makes its environment.")
     with tempfile.TemporaryDirectory() as folder:

@@ -85,7 +85,7 @@ def describe_error(problem: Exception) -> str:
     own = [
         frame
         for frame in frames
-        if "/site-packages/" not in frame.filename and "/helpers/checks/" not in frame.filename
+        if not any(part in frame.filename for part in ("/site-packages/", "/helpers/checks/", "/grading/sandbox/"))
     ]
     text = f"{type(problem).__name__}: {textwrap.shorten(str(problem), 200, placeholder=' …')}"
     return f"{text} in the line `{own[-1].line}`" if own and own[-1].line else text
