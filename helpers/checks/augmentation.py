@@ -679,6 +679,14 @@ def check_two_view_dataset(TwoViewDataset, generator: Generator):
             f"{what} gave the same views at the second visit{' (they were made in __init__)' if early else ''}: "
             "draw new ones at every visit.",
         )
+    recorder = Recorder(in_place=True)
+    dataset_in_place = call("TwoViewDataset(images, transform)", TwoViewDataset, images, recorder)
+    call("dataset[1]", dataset_in_place.__getitem__, 1)
+    again = recorder.given[1:] and recorder.given[-1].double()
+    expect(
+        not len(again) or close(again, recorder.given[0].double(), ROUNDING),
+        "After a transform that works in place, x_b of the dataset starts from x_a; hand each call its own copy.",
+    )
     loader = torch.utils.data.DataLoader(dataset, batch_size=count)
     batch = expect_pair("A batch of the dataset", call("A DataLoader of the dataset", lambda: next(iter(loader))))
     for name, views in zip(("x_a", "x_b"), batch, strict=False):

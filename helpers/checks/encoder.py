@@ -211,8 +211,13 @@ def look_at_encoder(encoder: nn.Module, feature_dim, arch: str, small_images: bo
         not frozen,
         f"`{frozen[0] if frozen else ''}` of the encoder is frozen (requires_grad is False), but SimCLR trains f.",
     )
-    h = encoder.train()(torch.rand(2, 3, side - 16, side - 16, generator=generator))
+    x = torch.rand(2, 3, side - 16, side - 16, generator=generator)
+    h = encoder.train()(x)
     expect_tensor(f"h of {name} for images (2, 3, {side - 16}, {side - 16})", h, (2, wide))
+    expect(
+        torch.equal(h, encoder(x)),
+        f"The encoder of {name} gives another h for the same images each time it trains: is there a Dropout in it?",
+    )
     expect(
         h.requires_grad and torch.autograd.grad(h.sum(), next(encoder.parameters()), allow_unused=True)[0] is not None,
         f"No gradient flows from h back into the encoder of {name}, so it could not be trained.",

@@ -84,7 +84,7 @@ def check_extract_features(extract_features, generator):
     what = f"extract_features on {count} images with batch_size={batch_size}"
 
     encoder.train()
-    recording = torch.is_grad_enabled()
+    trainable, recording = all(weight.requires_grad for weight in encoder.parameters()), torch.is_grad_enabled()
     h = call(what, extract_features, encoder, images, batch_size)
     after = torch.is_grad_enabled()
     torch.set_grad_enabled(recording)
@@ -128,6 +128,10 @@ def check_extract_features(extract_features, generator):
     expect_close(what, h, wanted, mistakes, tolerance=1e-3 if device == "cuda" else 1e-4)
 
     expect(not h.requires_grad, f"{what} kept the gradient's graph; run the encoder under torch.no_grad().")
+    expect(
+        all(weight.requires_grad for weight in encoder.parameters()) or not trainable,
+        f"{what} froze the encoder for good: leave requires_grad as it is, and use `with torch.no_grad():`.",
+    )
     expect(
         max(encoder.counts, default=0) <= batch_size,
         f"{what} sent {max(encoder.counts, default=0)} images through at once: batch_size was not used.",
@@ -318,9 +322,12 @@ def defaults_of_knn(knn_accuracy, generator) -> None:
         tolerance=1e-6,
         hint="The defaults are k=20, temperature=0.1.",
     )
-    what, rows, last = "knn_accuracy where no query is of the last of 12 classes", torch.eye(12), torch.arange(12)
-    value = fraction(what, call(what, knn_accuracy, rows, last, rows[:11], last[:11], 12, 0.1))
-    expect(value == 1, f"{what} gave {value:.3g}; 1 is wanted. The bank says how many classes there are.")
+    what, rows = "knn_accuracy where no query is of the last of 12 classes and none at all of class 5", torch.eye(11)
+    classes = torch.tensor([0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11])
+    value = fraction(what, call(what, knn_accuracy, rows, classes, rows[:10], classes[:10], 11, 0.1))
+    expect(
+        value == 1, f"{what} gave {value:.3g}; 1 is wanted. The bank's largest label says how many classes there are."
+    )
     unchanged = torch.equal(before[0], bank_h) and torch.equal(before[1], query_h)
     expect(unchanged, "knn_accuracy changed the representations it was given; work on a copy.")
 

@@ -350,6 +350,9 @@ def check_simclr(SimCLR, generator):
         f"z, the second of model(x), is as wide as h ({width} columns): is it the head's output?",
     )
     expect_tensor("z, the second of model(x),", pair[1], (n, out_dim))
+    h, z = call("model(x[:1]), a batch of one image,", model.eval(), x[:1])
+    expect_tensor("h of a batch of one image", h, (1, width))
+    expect_tensor("z of a batch of one image", z, (1, out_dim))
     h, z = call("model(x)", model.eval(), x)
     with torch.no_grad():
         h_wanted = encoder(x)

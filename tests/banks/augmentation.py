@@ -589,6 +589,9 @@ WRONG_DATASETS = {
     "a stack": (dataset_with(lambda *a: torch.stack(pair_of(*a))), "two views"),
     "view and label": (dataset_with(lambda images, t, i, made: (t(images[i] / 255), i)), "x_b"),
     "the same view twice": (dataset_with(lambda images, t, i, made: (t(images[i] / 255),) * 2), "same view twice"),
+    "one tensor for both views": (
+        dataset_with(lambda images, t, i, made: (lambda x: (t(x), t(x)))(images[i] / 255)), "its own copy"
+    ),
     "views of different images": (
         dataset_with(lambda images, t, i, made: (t(images[i] / 255), t(images[i - 1] / 255))), "different images"
     ),

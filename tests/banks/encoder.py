@@ -362,6 +362,10 @@ WRONG_ENCODERS = {
     "wrong way round": (lambda arch, small: (width_of(arch), headless(arch, small)), "wrong way round"),
     "a function as encoder": (lambda arch, small: (headless(arch, small).forward, width_of(arch)), "nn.Module"),
     "three things": (lambda arch, small: (headless(arch, small), width_of(arch), arch), "pair"),
+    "a dropout in place of fc": (
+        lambda arch, small: (nn.Sequential(headless(arch, small), nn.Dropout(0.5)), width_of(arch)),
+        "a Dropout in it",
+    ),
     "fc left": (lambda arch, small: (plain(arch, small), width_of(arch)), "fc, is still there"),
     "fc left, 1000 columns told": (lambda arch, small: (plain(arch, small), 1000), "fc, is still there"),
     "1000 columns told": (lambda arch, small: (headless(arch, small), 1000), "in_features"),

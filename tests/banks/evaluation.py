@@ -106,6 +106,10 @@ WRONG_FEATURES = {
     "train mode": (with_change(mode="train"), "it ran in train mode"),
     "mode left as it is": (with_change(mode=None), "it ran in train mode"),
     "gradient kept": (with_change(grad=True), "torch.no_grad"),
+    "frozen for good": (
+        lambda e, x, b: (e.requires_grad_(False), features(e, x, b, grad=True))[1],
+        "froze the encoder for good",
+    ),
     "left in eval mode": (with_change(restore=False), "was in train mode before and is in eval mode after"),
     "always train afterwards": (with_change(restore="train"), "was in eval mode before and is in train mode after"),
     "not scaled": (with_change(prepare=lambda x: x.float()), "scale them to [0, 1]"),
@@ -229,6 +233,10 @@ WRONG_KNN = {
     "swapped": (lambda a, b, c, d, k=20, t=0.1: knn(c, d, a, b, k, t), "bank and query were swapped"),
     "no defaults": (lambda a, b, c, d, k, t: knn(a, b, c, d, k, t), "missing 2 required"),
     "other default": (lambda a, b, c, d, k=5, t=0.1: knn(a, b, c, d, k, t), "defaults are k=20"),
+    "classes counted in the bank": (
+        knn_with(classes=lambda bank_y, query_y: len(bank_y.unique())),
+        "the last of 12 classes",
+    ),
     "ten classes": (knn_with(classes=lambda bank_y, query_y: 10), "the last of 12 classes"),
     "classes of the queries": (
         knn_with(classes=lambda bank_y, query_y: int(query_y.max()) + 1),

@@ -418,6 +418,10 @@ WRONG_MODELS = {
         model(lambda encoder, head, x: (lambda h: (h, head(h).detach()))(encoder(x))),
         "z carries no gradient",
     ),
+    "one image squeezed": (
+        model(lambda encoder, head, x: (lambda h: (h, head(h)))(encoder(x).squeeze())),
+        "a batch of one image",
+    ),
     "z doubled": (model(lambda encoder, head, x: (lambda h: (h, head(h) * 2))(encoder(x))), "z of model(x)"),
     "another name for the head": (model(both, name="projector"), "no .head"),
     "parts in a list": (InLists, "misses the encoder's weights"),
