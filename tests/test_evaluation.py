@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import checkpoints, controls, evaluation, latent_space
+from helpers import checkpoints, controls, evaluation, latent_space, shapes
 from helpers.encoder import build_encoder
 from helpers.projection_head import ProjectionHead, SimCLR
 
@@ -227,6 +227,21 @@ def test_the_probe_cannot_learn_labels_that_are_noise(generator):
     assert abs(evaluation.linear_probe(h[:200], y[:200], h[200:], y[200:]) - 0.5) < 5 * 0.5 / 1000**0.5
 
 
+def test_the_probe_is_fitted_on_train_alone_even_where_it_could_learn_any_labels_by_heart(generator):
+    h, y = torch.randn(400, 300, generator=generator), torch.randint(2, (400,), generator=generator)
+    assert evaluation.linear_probe(h[:200], y[:200], h[:200], y[:200]) == 1  # more columns than rows
+    assert abs(evaluation.linear_probe(h[:200], y[:200], h[200:], y[200:]) - 0.5) < 5 * 0.5 / 200**0.5
+
+
+def test_the_scaler_of_the_probe_is_not_moved_by_test_rows_far_out(generator):
+    y = torch.arange(120) % 2
+    h = torch.randn(120, 2, generator=generator) * torch.tensor([0.01, 1.0])
+    h[:, 0] += 0.06 * y
+    far = h[60:].clone()
+    far[::2, 0] += 1e4 * (2 * y[60::2] - 1)  # still on their own side
+    assert evaluation.linear_probe(h[:60], y[:60], far, y[60:]) > 0.95
+
+
 def test_the_probe_does_not_see_the_test_rows(generator):
     y = torch.arange(60) % 2
     h = torch.randn(60, 4, generator=generator) + 6 * y[:, None]
@@ -361,6 +376,16 @@ def test_the_encoder_that_comes_with_the_course_is_the_one_its_results_file_tell
     _, recipe = checkpoints.load_model(ROOT / "data/encoder.safetensors")
     assert json.loads(json.dumps(recipe)) == told["recipe"]
     assert (ROOT / "data/encoder.safetensors").stat().st_size < 1_000_000
+
+
+def test_the_encoder_that_comes_with_the_course_finds_neighbours_where_a_random_one_does_not():
+    model, recipe = checkpoints.load_model(ROOT / "data/encoder.safetensors")
+    images, labels, _ = shapes.render(1200, seed=77)
+    found = []
+    for encoder in (model.encoder, controls.random_encoder(recipe["arch"], recipe["small_images"], 0)):
+        h = evaluation.extract_features(encoder, images)
+        found.append(evaluation.knn_accuracy(h[:900], labels[:900], h[900:], labels[900:]))
+    assert found[0] > 0.8 > 0.5 > found[1]
 
 
 def test_the_encoder_that_comes_with_the_course_beats_its_controls():

@@ -135,6 +135,27 @@ def test_a_muon_step_on_a_filter_is_independent_of_the_filters_length():
     torch.testing.assert_close(*steps)
 
 
+def test_three_muon_steps_are_those_of_its_rule_written_out():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 6, 3, bias=False), nn.Linear(5, 20, bias=False)).double()
+    optimizer, lr, momentum, ratio = Muon(net, lr=0.002), 0.002, 0.9, 30
+    filters, matrix = (net[k].weight for k in (1, 2))
+    mine, sums = [filters.detach().clone(), matrix.detach().clone()], [0.0, 0.0]
+    for step in range(3):
+        for place, weight in enumerate((filters, matrix)):
+            gradient = torch.randn(weight.shape, generator=seeded(10 * step + place), dtype=torch.float64)
+            weight.grad = gradient.clone()
+            sums[place] = momentum * sums[place] + gradient
+            move = orthogonal((gradient + momentum * sums[place]).flatten(1)).view_as(weight)  # Nesterov
+            if weight.ndim == 4:
+                mine[place] = mine[place] * 6**0.5 / mine[place].norm()  # six filters
+            else:
+                move = move * (20 / 5) ** 0.5  # taller than wide
+            mine[place] = mine[place] - lr * ratio * move
+        optimizer.step()
+    for weight, wanted in zip((filters, matrix), mine, strict=True):
+        torch.testing.assert_close(weight.detach(), wanted, atol=1e-9, rtol=1e-9)
+
+
 def test_muon_moves_a_convolution_of_zeros():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3))
     nn.init.zeros_(net[1].weight)

@@ -427,6 +427,39 @@ def test_the_measured_epochs_of_a_deleted_run_are_measured_anew(folder, tmp_path
     assert float((tmp_path / "epochs.txt").read_text()) < 1000
 
 
+@pytest.mark.parametrize(
+    "change", [{"area": (0.1, 0.2)}, {"blur": True}, {"fused": True}, {"strength": 0.1}, {"view_size": 16}], ids=str
+)
+def test_the_views_of_a_recipe_are_made_with_its_settings(change):
+    images, default = shapes.render(16, seed=0)[0], training.Recipe()
+    recipe, generator = replace(default, **change), torch.Generator().manual_seed(0)
+    make = augmentation.fast_view if recipe.fused else augmentation.view
+    settings = (recipe.view_size, recipe.strength, recipe.blur, recipe.area)
+    wanted = [make(images, generator, *settings) for _ in "ab"]
+    made, usual = (training.views_of(each)(images, torch.Generator().manual_seed(0)) for each in (recipe, default))
+    assert all(map(torch.equal, made, wanted))
+    assert not any(map(torch.equal, made, usual))
+
+
+def test_the_weights_of_a_fresh_model_depend_on_the_recipes_seed_alone():
+    def weights(seed):
+        return torch.cat([weight.flatten() for weight in training.build_model(training.Recipe(seed=seed)).parameters()])
+
+    first = weights(3)
+    torch.manual_seed(99)
+    assert torch.equal(weights(3), first) and not torch.equal(weights(4), first)
+
+
+def test_photographs_get_the_settings_that_were_measured_to_suit_them():
+    small, large = training.recipe_for("cifar10", 32), training.recipe_for("stl10", 96)
+    assert (small.arch, small.view_size, small.small_images) == ("resnet8x4-quarters", 16, True)
+    assert (large.view_size, large.small_images) == (96, False)
+    assert training.recipe_for("folder:x", 64).view_size == 32
+    for recipe in (small, large):
+        assert (recipe.strength, recipe.area, recipe.temperature) == (0.5, (0.2, 1.0), 0.1)
+        assert recipe.head_norm and recipe.optimizer == "muon" and recipe.views * recipe.batch_size == 512
+
+
 def test_lars_gets_the_papers_rate_unless_another_is_given():
     assert training.recipe_for("shapes", 32, optimizer="lars", batch_size=256).base_lr == 0.075 * 16
     assert training.recipe_for("cifar10", 32, optimizer="lars").base_lr == pytest.approx(0.075 * 128**0.5)
