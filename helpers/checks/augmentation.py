@@ -367,6 +367,8 @@ def look_at_boxes(boxes: Tensor, image_ratio: float) -> None:
     smallest, largest = area.min().item(), area.max().item()
     if smallest > 0.97:
         raise NotYet(f"{what} always shows the whole image: the crop is missing.")
+    whole = (area > 0.97).double().mean().item()
+    expect(whole < 0.1, f"{what} shows the whole image in {whole:.0%} of {n} draws: crop every view, not some.")
     if area.std() < 0.1:
         raise NotYet(
             f"{what} always cuts out about {area.mean():.0%} of the image: "
@@ -375,6 +377,12 @@ def look_at_boxes(boxes: Tensor, image_ratio: float) -> None:
     expect(
         0.066 < smallest < 0.16 and 0.75 < largest < 1.06,
         f"{what} cuts out {smallest:.0%} to {largest:.0%} of the image's area in {n} draws; 8 % to 100 % is wanted.",
+    )
+    average = area.mean().item()
+    expect(
+        0.38 < average < 0.62,
+        f"{what} cuts out {average:.0%} of the image's area on average; about half is wanted: every area between 8 % "
+        "and 100 % is as likely as any other.",
     )
     stretch = ratio.abs().max().exp().item()
     expect(
@@ -388,6 +396,12 @@ def look_at_boxes(boxes: Tensor, image_ratio: float) -> None:
     free = ((middle - side / 2) / (1 - side).clamp(min=1e-3))[small]  # (n, 2) 0 at one border, 1 at the other
     expect(
         bool((free.std(dim=0) > 0.17).all()), f"{what} cuts small boxes at nearly one place; the place is random too."
+    )
+    inner, together = ((free - 0.5).abs() < 0.25).all(dim=1).double().mean().item(), free.T.corrcoef()[0, 1].item()
+    expect(inner > 0.05, f"{what} cuts small boxes along the borders alone; they may lie anywhere in the image.")
+    expect(
+        abs(together) < 0.5,
+        f"{what} cuts small boxes along a diagonal: draw the place from the left and the place from the top each for itself.",
     )
 
 

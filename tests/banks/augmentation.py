@@ -1,5 +1,6 @@
 """Answers to the exercises of notebook 01, right and wrong."""
 
+import math
 import random
 
 import numpy as np
@@ -207,6 +208,22 @@ def torchvision_transform(
     return simclr_transform
 
 
+def boxes_at(place, share=lambda: random.uniform(0.08, 1.0)):
+    """A crop of an area drawn by `share`, its left and top parts of what is left drawn by `place`."""
+
+    def crop(size):
+        def cut(image):
+            height, width = image.shape[1:]
+            area, ratio = share() * height * width, math.exp(random.uniform(-1, 1) * math.log(4 / 3))
+            h, w = min(round((area / ratio) ** 0.5), height), min(round((area * ratio) ** 0.5), width)
+            left, top = place()
+            return TF.resized_crop(image, round(top * (height - h)), round(left * (width - w)), h, w, [size, size])
+
+        return cut
+
+    return crop
+
+
 def transform_by_hand(size, strength=0.5, blur=False):
     """Boxes that are drawn once and cut to the image, a resize that does not antialias, colour first, float64."""
     distort = torchvision_distortion()(strength)
@@ -320,6 +337,28 @@ WRONG_TRANSFORMS = {
     "flip always": (torchvision_transform(flip=lambda: v2.RandomHorizontalFlip(1.0)), "flip always"),
     "no flip": (torchvision_transform(flip=torch.nn.Identity), "no flip"),
     "upside down": (torchvision_transform(flip=v2.RandomVerticalFlip), "upside down"),
+    "crop in three views of ten": (
+        torchvision_transform(
+            crop=lambda size: v2.Compose([v2.RandomApply([v2.RandomResizedCrop(size)], p=0.3), v2.Resize((size, size))])
+        ),
+        "crop every view",
+    ),
+    "corners alone": (
+        torchvision_transform(crop=boxes_at(lambda: (random.randint(0, 1), random.randint(0, 1)))),
+        "along the borders alone",
+    ),
+    "one number for both places": (
+        torchvision_transform(crop=boxes_at(lambda: (random.random(),) * 2)),
+        "along a diagonal",
+    ),
+    "mostly small areas": (
+        torchvision_transform(
+            crop=boxes_at(
+                lambda: (random.random(), random.random()), lambda: random.uniform(0.08, random.choice([0.2, 0.2, 1.0]))
+            )
+        ),
+        "on average",
+    ),
     "crop area not random": (
         torchvision_transform(crop=lambda size: v2.RandomResizedCrop(size, scale=(0.5, 0.5))),
         "not random",
