@@ -26,7 +26,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from datetime import datetime
 from pathlib import Path
@@ -84,7 +84,10 @@ def main() -> None:
         print("WITHOUT A SANDBOX: the answers run with your rights.", file=sys.stderr)
     warnings.simplefilter("ignore", SAWarning)  # nbgrader's own, of no use to an instructor
     with alone(chosen.folder / ".work"):
-        rows = grade(chosen.folder, chosen.jobs, chosen.due)
+        try:
+            rows = grade(chosen.folder, chosen.jobs, chosen.due)
+        except KeyboardInterrupt:
+            sys.exit("\nStopped. What was graded is kept, and the same command goes on from there.")
     print(f"{len(rows)} graded: {chosen.folder}/grades.csv, feedback/ and summary.html beside it")
     looks = [row["student"] for row in rows if intake.beyond_missing(row["note"])]
     if looks:
@@ -228,10 +231,10 @@ def grade_all(
     with tqdm(total=len(left), unit="submission", disable=None) as bar:
         while left:
             some = [name for name in left if name not in suspects] or [next(iter(left))]
-            context, before = multiprocessing.get_context("spawn"), len(left) - len(suspects)
-            with ProcessPoolExecutor(min(jobs, len(some)), context, prepare, (template, secret)) as pool:
+            before = len(left) - len(suspects)
+            with workers(min(jobs, len(some)), template, secret) as pool:
                 jobs_of = {pool.submit(grade_one, folder, name, left[name], version, due): name for name in some}
-                for job in finished(pool, list(jobs_of)):
+                for job in as_completed(jobs_of):
                     name = jobs_of[job]
                     try:
                         job.result()
@@ -249,13 +252,16 @@ def grade_all(
                 sys.exit("The grader's processes end before they grade anything. Is there enough memory?")
 
 
-def finished(pool: ProcessPoolExecutor, jobs: list[Future]) -> Iterator[Future]:
-    """The jobs one by one as they end; Ctrl-C ends them all."""
-    try:
-        yield from as_completed(jobs)
-    except KeyboardInterrupt:
-        pool.shutdown(wait=False, cancel_futures=True)
-        sys.exit("Stopped. What was graded is kept, and the same command goes on from there.")
+@contextlib.contextmanager
+def workers(count: int, *arguments) -> Iterator[ProcessPoolExecutor]:
+    """Processes that grade. When this one is interrupted, they take up nothing more."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, context, prepare, arguments) as pool:
+        try:
+            yield pool
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def begun(folder: Path, student: str) -> Path:
