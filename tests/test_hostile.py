@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -105,13 +106,23 @@ def test_what_can_be_seen_is_below_the_system_and_python():
 def test_without_a_sandbox_what_an_answer_has_started_ends_with_it(monkeypatch):
     monkeypatch.setattr(start, "works", lambda: False)
     sandbox = start.Sandbox.__new__(start.Sandbox)
-    forks = "import os, time; os.fork() or os.setsid(); print(os.getpid(), flush=True); time.sleep(60)"
+    forks = "import os, time; os.fork() or os.setsid(); os.write(1, b'%d\\n' % os.getpid()); time.sleep(60)"
     sandbox.process = subprocess.Popen([sys.executable, "-c", forks], stdout=subprocess.PIPE, text=True)
     numbers = {int(sandbox.process.stdout.readline()) for _ in range(2)}
     sandbox.kill()
     sandbox.process.stdout.close()
-    psutil.wait_procs([psutil.Process(pid) for pid in numbers if psutil.pid_exists(pid)], timeout=10)
-    assert not [pid for pid in numbers if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+    deadline = time.monotonic() + 60
+    while any(map(alive, numbers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, numbers))
+
+
+def alive(pid: int) -> bool:
+    """Does it still run? Whose parent is gone may stay as a zombie for a while."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_the_case_names_are_unique():

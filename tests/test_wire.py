@@ -58,7 +58,7 @@ def received(data: bytes):
     here, there = socket.socketpair()
     with here, there:
         threading.Thread(target=lambda: (there.sendall(data), there.close()), daemon=True).start()
-        return Peer(here, 5).receive()
+        return Peer(here, 60).receive()  # what is wrong is told at once; a busy machine may be late
 
 
 def message(head, *buffers: bytes) -> bytes:
@@ -224,7 +224,7 @@ def test_too_much_in_all_is_refused(monkeypatch):
     monkeypatch.setattr(wire, "TOTAL", 1000)
     here, there = socket.socketpair()
     with here, there:
-        peer = Peer(here, 5)
+        peer = Peer(here, 60)
         there.sendall(message(b'"' + b"x" * 600 + b'"') * 2)
         assert len(peer.receive()) == 600
         with pytest.raises(Broken, match="more than any answer needs"):
@@ -250,7 +250,7 @@ def test_a_line_has_its_time():
 def test_a_reply_of_another_form_is_an_exception_of_the_call(reply):
     here, there = socket.socketpair()
     with here, there:
-        peer, other = Peer(here, 5), Peer(there, 5)
+        peer, other = Peer(here, 60), Peer(there, 60)
         other.send(reply)
         with pytest.raises(Exception):  # noqa: B017 any will do: checks take it for a wrong answer
             peer.call(1, "__call__", (torch.ones(2, requires_grad=True),), {})
@@ -259,12 +259,12 @@ def test_a_reply_of_another_form_is_an_exception_of_the_call(reply):
 def test_the_other_side_may_call_no_method_but_three():
     here, there = socket.socketpair()
     with here, there:
-        peer = Peer(here, 5)
+        peer = Peer(here, 60)
         peer.own[1] = "text"
         with pytest.raises(Broken):
             peer.answer({"do": "call", "object": 1, "method": "__reduce__", "values": (), "named": {}})
         peer.answer({"do": "call", "object": 2, "method": "__len__", "values": (), "named": {}})  # no such object
-        assert Peer(there, 5).receive()["error"][0] == "KeyError"
+        assert Peer(there, 60).receive()["error"][0] == "KeyError"
 
 
 def test_the_sandbox_has_every_part_of_helpers_that_a_notebook_imports_at_its_start():
