@@ -379,6 +379,12 @@ def test_a_second_measurement_keeps_the_first_and_the_page_sets_them_side_by_sid
     assert "3 of 3 differences" in (tmp_path / "findings/README.md").read_text(encoding="utf-8")
 
 
+def test_a_composition_that_was_not_measured_stays_empty_in_the_matrix():
+    rows = {name: {"knn": [value]} for name, value in (("crop", 0.4), ("color", 0.3), ("crop + cutout", 0.5))}
+    [axes] = plots.composition_matrix(rows).axes
+    assert [text.get_text() for text in axes.texts] == ["40.0%", "–", "50.0%", "–", "30.0%", "–", "50.0%", "–", "–"]
+
+
 def test_the_matrix_of_compositions_has_single_operations_on_the_diagonal():
     rows = {name: {"knn": [0.1 * place]} for place, name in enumerate(FINDINGS["composition"].conditions)}
     [axes] = plots.composition_matrix(rows).axes

@@ -1,5 +1,6 @@
 """The figures of the findings: every number of every condition, one dot a seed."""
 
+import math
 import re
 
 import matplotlib.pyplot as plt
@@ -102,18 +103,19 @@ def composition_matrix(rows: dict[str, dict[str, list[float]]], name: str = "knn
     """A number of single operations on the diagonal and of pairs off it, as in figure 5 of the SimCLR paper.
 
     Args:
-        rows: as for `finding`; conditions "a" and "a + b", one order of each pair.
+        rows: as for `finding`; conditions "a" and "a + b", one order of each pair. What is not there stays empty.
     """
-    single = [condition for condition in rows if " + " not in condition]
+    single = list(dict.fromkeys(operation for condition in rows for operation in condition.split(" + ")))
     means = {condition: sum(numbers[name]) / len(numbers[name]) for condition, numbers in rows.items()}
-    table = [[means.get(f"{a} + {b}", means.get(f"{b} + {a}", means[a])) for b in single] for a in single]
+    means |= {f"{a} + {a}": means[a] for a in single if a in means}
+    table = [[means.get(f"{a} + {b}", means.get(f"{b} + {a}", math.nan)) for b in single] for a in single]
     figure, ax = plt.subplots(figsize=(1.1 * len(single) + 1.2, 0.9 * len(single) + 0.8))
     ax.imshow(table, cmap="cividis")
     middle = (min(means.values()) + max(means.values())) / 2
     for row, values in enumerate(table):
         for column, value in enumerate(values):
-            ink = "white" if value < middle else "black"
-            ax.text(column, row, number(name, value), ha="center", va="center", color=ink, fontsize=9)
+            ink, shown = "white" if value < middle else "black", "–" if math.isnan(value) else number(name, value)
+            ax.text(column, row, shown, ha="center", va="center", color=ink, fontsize=9)
     ax.set_xticks(range(len(single)), single), ax.set_yticks(range(len(single)), single)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
