@@ -53,8 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     if chosen.data != "shapes":
         try:
-            load_images(chosen.data, "test")
-            names = answerable(names, chosen.data) if names else names
+            names = answerable(names, chosen.data)
         except DataError as problem:
             print(f"data.findings: {problem}", file=sys.stderr)
             return 1
@@ -85,7 +84,7 @@ def answerable(names: list[str], data: str) -> list[str]:
         if FINDINGS[name].factors:
             print(f"{name} is left out: it asks for factors, which only the built-in pictures have.", file=sys.stderr)
     left = [name for name in names if not FINDINGS[name].factors]
-    if not left:
+    if names and not left:
         raise DataError("nothing is left to measure.")
     return left
 

@@ -302,11 +302,9 @@ def prepare(template: Path, secret: str) -> None:
     warnings.simplefilter("ignore")
     tempfile.tempdir = str(template.parent)
     HERE["template"], HERE["judge"] = template, Judge(secret)
-    HERE["blanks"] = {path.stem: nbformat.read(path, as_version=4) for path in sorted((template / "release" / ASSIGNMENT).glob("*.ipynb"))
-                      if path.stem in checks.POINTS}  # fmt: skip
-    HERE["ungraded"] = {path.stem for path in (template / "release" / ASSIGNMENT).glob("*.ipynb")} - HERE[
-        "blanks"
-    ].keys()
+    released = sorted((template / "release" / ASSIGNMENT).glob("*.ipynb"))
+    HERE["blanks"] = {path.stem: nbformat.read(path, as_version=4) for path in released if path.stem in checks.POINTS}
+    HERE["ungraded"] = {path.stem for path in released} - checks.POINTS.keys()
     HERE["exercises"] = {stem: exercises(stem, instructor_notebook(SOURCE / f"{stem}.py")) for stem in checks.POINTS}
 
 

@@ -48,7 +48,8 @@ def take_in(place: Path, blanks: dict[str, NotebookNode], ungraded: set[str] = f
     """Read the notebooks below a student's folder, or in a zip file, and tell which is which by the cells they hold.
 
     Args:
-        blanks: the released notebooks, by their stems. ungraded: stems of those without exercises, which may lie beside.
+        blanks: the released notebooks, by their stems.
+        ungraded: stems of those without exercises, which may lie beside.
     """
     found, submission = {}, Submission()
     for name, when, data in files(place, submission.notes):
@@ -221,8 +222,8 @@ def answers(blank: NotebookNode, submitted: NotebookNode, makers: dict[str, str]
     """{grade_id: source} of the answers that are not as they were released.
 
     An answer is its cell, a copy of it, or a cell of the student's own that defines it. Of several the one that defines
-    it (JupyterLab's "split cell" gives both halves the same grade_id), then the last one before the check counts, as when
-    the notebook is run from the top, and stubs only where nothing else is there.
+    it (JupyterLab's "split cell" gives both halves the same grade_id), then the last one before the check counts, as
+    when the notebook is run from the top, and stubs only where nothing else is there.
 
     Args:
         makers: {name that an answer defines: its grade_id}, for cells that have lost their grade_id.
@@ -279,14 +280,12 @@ def graft(blank: NotebookNode, submitted: NotebookNode, filled: dict[str, str]) 
     taken = set(filled.values())
     for cell in submitted.cells:
         here = grade_id(cell) or cell.id
-        half = here in filled and cell.source not in taken and STUB not in cell.source
-        if half:  # shown above the answer
+        mine = here not in ids or (here in filled and STUB not in cell.source)  # the other half of a split cell, too
+        if mine and cell.cell_type == "code" and cell.source not in taken:
             own.setdefault(place, []).append(cell.source)
         if here in ids:
             place = here
             plain[here] = cell.source
-        elif cell.cell_type == "code" and cell.source not in taken:
-            own.setdefault(place, []).append(cell.source)
     grafted = nbformat.from_dict(blank)
     grafted.cells = [nbformat.v4.new_code_cell(source) for source in own.get(None, [])]
     for cell in nbformat.from_dict(blank).cells:

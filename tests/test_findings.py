@@ -332,6 +332,7 @@ def test_photographs_are_not_asked_for_factors(photographs, capsys):
         (["head", "--data", "folder:loose"], "folder:loose has no labels"),
         (["head", "--data", "folder:nowhere"], "There is no folder"),
         (["--controls", "--data", "folder:nowhere"], "There is no folder"),
+        (["--controls", "--data", "folder:loose"], "folder:loose has no labels"),
     ],
 )
 def test_pictures_that_cannot_answer_are_refused_in_a_sentence(photographs, monkeypatch, capsys, words, sentence):

@@ -30,6 +30,12 @@ def test_grades_for_a_platform_come_from_the_file_that_make_grade_writes(tmp_pat
         assert rows[-1][-1] == "7.5" and len({len(each) for each in rows}) == 1, name
 
 
+def test_without_grades_the_command_for_platforms_says_what_makes_them(tmp_path):
+    command = [sys.executable, "-m", "grading.teaching.lms", "--folder", tmp_path]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=GRADING.parent)
+    assert run.returncode == 1 and "run `make grade` first" in run.stderr and "Traceback" not in run.stderr
+
+
 def test_what_belongs_to_a_class_is_never_committed():
     made = [
         "grades.csv",

@@ -15,8 +15,10 @@ import torch
 from PIL import Image
 
 from grading.build import SOURCE, instructor_notebook
+from grading.judge import as_exception
 from grading.sandbox import start, wire
 from grading.sandbox.wire import Broken, Peer, RemoteError
+from helpers.checks.core import NotYet, call
 
 
 def there_and_back(value):
@@ -229,6 +231,15 @@ def test_too_much_in_all_is_refused(monkeypatch):
         assert len(peer.receive()) == 600
         with pytest.raises(Broken, match="more than any answer needs"):
             peer.receive()
+
+
+def test_what_an_answer_raised_is_told_without_a_line_of_the_graders_own(called):
+    def stumbles(n):
+        raise ValueError("odd")
+
+    with pytest.raises(NotYet) as told:
+        call("f(2)", called(stumbles, error=as_exception), 2)
+    assert str(told.value) == "f(2) stopped with ValueError: odd."
 
 
 def test_objects_without_end_are_refused():

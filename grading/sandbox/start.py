@@ -68,19 +68,8 @@ def as_stranger() -> bool:
     if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("bwrap") is None:
         return False
     become = f"import os; os.setresuid(*[{STRANGER} + os.getpid()] * 3)"  # not in a container that has few users
-    command = [
-        *namespaces(True),
-        "--ro-bind",
-        "/",
-        "/",
-        "--perms",
-        "0777",
-        "--tmpfs",
-        "/tmp",
-        sys.executable,
-        "-c",
-        become,
-    ]
+    whole = "--ro-bind / / --perms 0777 --tmpfs /tmp".split()
+    command = [*namespaces(True), *whole, sys.executable, "-c", become]
     return subprocess.run(command, capture_output=True).returncode == 0
 
 

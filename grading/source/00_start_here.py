@@ -110,9 +110,9 @@ for name, value in made["test_accuracy"].items():
 
 # %% [markdown]
 # These are their numbers, from many TPUs. On two cores and small pictures some effects are smaller, some are not there
-# at all (in the table printed above, k-NN finds $z$ about as good as $h$; 03 asks why), and some go the other way (01 asks
-# about crop and colour). This course promises only what it measured: every number is printed by a cell or stands in
-# `data/results/` with the command that made it.
+# at all (in the table printed above, k-NN finds $z$ about as good as $h$; 03 asks about that), and some go the other
+# way (01 asks about crop and colour). This course promises only what it measured: every number is printed by a cell or
+# stands in `data/results/` with the command that made it.
 
 # %% [markdown]
 # ## The map

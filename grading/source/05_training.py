@@ -704,7 +704,8 @@ print(f"{len(pairs)} pairs, mean loss {sum(my.nt_xent(a, b, 0.2) for a, b in pai
 # %% [markdown]
 # The recipe for photographs takes four views (`recipe.views`), from the command line and in `make choices`, which
 # measures what they are worth for equal arithmetic: [choices_cifar10.json](../data/results/choices_cifar10.json), "two
-# views" (so far with an earlier recipe and two seeds, which decide nothing). Your `pretrain` takes pairs, so above the recipe was asked for `views=2`.
+# views" (so far with an earlier recipe and two seeds, which decide nothing). Your `pretrain` takes pairs, so above the
+# recipe was asked for `views=2`.
 
 # %% [markdown]
 # ## Predict, then measure

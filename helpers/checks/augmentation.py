@@ -401,7 +401,8 @@ def look_at_boxes(boxes: Tensor, image_ratio: float) -> None:
     expect(inner > 0.05, f"{what} cuts small boxes along the borders alone; they may lie anywhere in the image.")
     expect(
         abs(together) < 0.5,
-        f"{what} cuts small boxes along a diagonal: draw the place from the left and the place from the top each for itself.",
+        f"{what} cuts small boxes along a diagonal: draw the place from the left and the place from the top "
+        "each for itself.",
     )
 
 

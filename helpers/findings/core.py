@@ -38,7 +38,8 @@ class Lab:
 class Finding:
     """A claim about SimCLR, and the experiment that asks for it here.
 
-    varied: what differs between conditions, in a figure's words. conditions: what is compared. quick: those of them that a small run in a notebook shows.
+    varied: what differs between conditions, in a figure's words.
+    conditions: what is compared. quick: those of them that a small run in a notebook shows.
     measure: lab, conditions -> (condition, {number: value}) one by one.
     contrasts: (condition, number) pairs; the claim is that the first of each is larger.
     choices: what one may predict.
