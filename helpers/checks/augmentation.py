@@ -141,8 +141,16 @@ def check_color_distortion(color_distortion, generator: Generator):
         f"color_distortion(1.0) gave a {type(distort).__name__}; something that can be called on an image is wanted.",
     )
     height = int(torch.randint(9, 14, (), generator=generator))
-    extreme = (1.6 * torch.rand(3, height, height + 3, generator=generator) - 0.3).clamp(0, 1)
-    draw_views("color_distortion(1.0)(image)", distort, extreme, 25, (height, height + 3))
+    colors = (1.6 * torch.rand(3, height * (height + 3) // 2, generator=generator) - 0.3).clamp(0, 1)
+    order = torch.randperm(colors.shape[1], generator=generator)
+    extreme = torch.cat([colors, colors[:, order]], dim=1).reshape(3, height, height + 3)  # every color in two places
+    views = draw_views("color_distortion(1.0)(image)", distort, extreme, 25, (height, height + 3)).flatten(2)
+    here, there = views.split(colors.shape[1], dim=2)
+    expect(
+        close(here[:, :, order].double(), there.double(), ROUNDING),
+        "color_distortion(1.0)(image) makes two colours of one, depending on where its pixels are: it changes colours "
+        "only. Blur and crop belong to simclr_transform.",
+    )
 
     ring, what = color_ring(), "color_distortion(0.5)(image)"
     views = draw_views(what, call("color_distortion(0.5)", color_distortion, 0.5), ring, 900, (16, 24))
@@ -236,6 +244,13 @@ def look_at_strength(color_distortion, jittered: Tensor) -> None:
         expect(
             abs(factors[name].mean().item() - middle) < 0.3 * reach,
             f"{what} changes {name} around {factors[name].mean():.2f}, not around {middle:g}; {wanted}.",
+        )
+    for one, other in itertools.combinations(factors, 2):
+        together = torch.corrcoef(torch.stack([factors[one], factors[other]]))[0, 1].abs()
+        expect(
+            together < 0.3,
+            f"{what} changes {one} and {other} together (correlation {together:.2f}); each of the four changes has a "
+            "random number of its own.",
         )
 
 
@@ -637,6 +652,16 @@ def check_two_views(TwoViews, generator: Generator):
     expect(not stale, "TwoViews(transform) shows the first image again when it is called with a second one.")
     expect_two_draws(
         "TwoViews(transform)(second image)", recorder, pair, torch.tensor(pixels[2]).permute(2, 0, 1) / 255
+    )
+    night, recorder = (first > 127).astype(np.uint8), Recorder()  # 0 and 1 of 255: all but black
+    pair = call("TwoViews(transform)(a dark uint8 array)", TwoViews(recorder), night)
+    expect(
+        not recorder.given or not isinstance(recorder.given[0], Tensor) or recorder.given[0].max() < 0.5,
+        "TwoViews(transform)(a dark uint8 array) took its brightest pixel, 1 of 255, for white. Ask for the dtype, not "
+        "for the largest value: uint8 is 0 to 255, float is 0 to 1.",
+    )
+    expect_two_draws(
+        "TwoViews(transform)(a dark uint8 array)", recorder, pair, torch.tensor(night).permute(2, 0, 1) / 255
     )
     x_a, x_b = call("TwoViews(transform)(image)", TwoViews(lambda image: image * torch.rand(())), first)
     expect(

@@ -130,6 +130,33 @@ def each_operation_for_itself(s):
     return v2.Compose([*(v2.RandomApply([v2.ColorJitter(*part)], p=0.8) for part in parts), v2.RandomGrayscale(0.2)])
 
 
+def blurred_too(s):
+    return v2.Compose([torchvision_distortion()(s), v2.RandomApply([v2.GaussianBlur(3, (0.5, 2.0))], p=0.5)])
+
+
+def factors_from(numbers):
+    """Brightness, contrast, saturation and hue changed by the four numbers in -1 … 1 that `numbers()` draws."""
+
+    def color_distortion(s):
+        def distort(image):
+            if random.random() < 0.8:
+                brightness, contrast, saturation, hue = numbers()
+                image = TF.adjust_brightness(image, 1 + 0.8 * s * brightness)
+                image = TF.adjust_contrast(image, 1 + 0.8 * s * contrast)
+                image = TF.adjust_saturation(image, 1 + 0.8 * s * saturation)
+                image = TF.adjust_hue(image, 0.2 * s * hue)
+            return TF.rgb_to_grayscale(image, 3) if random.random() < 0.2 else image
+
+        return distort
+
+    return color_distortion
+
+
+def two_of_four():
+    first, *rest = (random.uniform(-1, 1) for _ in range(3))
+    return first, *rest, first
+
+
 def unwritten(*arguments):
     raise NotYet("color_distortion is not written yet.")
 
@@ -141,6 +168,7 @@ RIGHT_DISTORTIONS = {
     "NumPy in float64, by hand": distortion_by_hand,
     "a module, NumPy's random numbers": distortion_as_module,
     "uint8 inside": distortion_of_uint8_inside,
+    "four numbers, fixed order": factors_from(lambda: [random.uniform(-1, 1) for _ in range(4)]),
 }
 WRONG_DISTORTIONS = {
     "lazy: the image as it is": (lambda strength: torch.clone, "same result at every call"),
@@ -177,6 +205,12 @@ WRONG_DISTORTIONS = {
         jitter_decided_once,
         "decide on jitter at every call of the callable, not once when it is made",
     ),
+    "one random number for all four changes": (
+        factors_from(lambda: 4 * [random.uniform(-1, 1)]),
+        "changes brightness and contrast together",
+    ),
+    "one random number for brightness and hue": (factors_from(two_of_four), "changes brightness and hue together"),
+    "blur as well": (blurred_too, "Blur and crop belong to simclr_transform"),
     "values above one": (unclamped, "Clamp"),
     "normalised": (lambda s: v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), "normalisation"),
     "one channel": (lambda s: v2.Grayscale(1), "one channel"),
@@ -471,6 +505,11 @@ def left_uint8(image):
     return (plain(image) * 255).round().to(torch.uint8)
 
 
+def scaled_where_large(image):
+    image = image.float() if isinstance(image, torch.Tensor) else torch.tensor(np.array(image)).permute(2, 0, 1).float()
+    return image / 255 if image.max() > 1 else image
+
+
 def channels_last(image):
     return plain(image).permute(1, 2, 0)
 
@@ -549,6 +588,7 @@ WRONG_TWO_VIEWS = {
     "negative strides": (two_views_with(shared_memory), "negative"),
     "not divided by 255": (two_views_with(not_scaled), "divide by 255"),
     "still uint8": (two_views_with(left_uint8), "divided by 255"),
+    "divided by 255 where the largest value is above 1": (two_views_with(scaled_where_large), "Ask for the dtype"),
     "channels last": (two_views_with(channels_last), ".permute(2, 0, 1)"),
     "reshaped instead of permuted": (two_views_with(reshaped), ".reshape scrambles"),
     "channels reversed": (two_views_with(channels_reversed), "channels are reversed"),
