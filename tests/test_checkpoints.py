@@ -218,3 +218,11 @@ def test_the_command_line_takes_the_model_out_of_a_run(tmp_path, model, capsys):
     assert checkpoints.main([str(tmp_path / "none.pt"), str(tmp_path / "c.safetensors")]) == 1
     assert checkpoints.main([str(tmp_path / "a.pt")]) == 1
     assert "There is no checkpoint" in (said := capsys.readouterr().err) and "Give two files" in said
+
+
+def test_one_byte_of_the_last_picture_makes_other_images():
+    images = torch.zeros(4100, 3, 2, 2, dtype=torch.uint8)  # more than are read at once
+    other = images.clone()
+    other[-1, 2, 1, 1] = 1
+    assert checkpoints.fingerprint(images) == checkpoints.fingerprint(images.clone())
+    assert checkpoints.fingerprint(images) != checkpoints.fingerprint(other)

@@ -10,9 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from helpers import checkpoints, controls, evaluation, latent_space, shapes
+from helpers import checkpoints, controls, data, evaluation, latent_space, shapes
 from helpers.encoder import build_encoder
 from helpers.projection_head import ProjectionHead, SimCLR
 
@@ -355,9 +359,11 @@ def test_a_fitted_classifier_depends_on_its_seed_alone(generator, images, encode
 # maps
 
 
-def test_a_map_keeps_two_far_groups_apart(generator):
+@pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")  # umap looks for it
+@pytest.mark.parametrize("method", ["t-SNE", "UMAP"])
+def test_a_map_keeps_two_far_groups_apart(method, generator):
     h = torch.randn(60, 10, generator=generator) + 20 * torch.eye(10)[torch.arange(60) % 2]
-    points = latent_space.project(h, "t-SNE")
+    points = latent_space.project(h, method)
     assert points.shape == (60, 2) and points.min() == 0 and points.max() == 1
     nearest = torch.cdist(points, points).fill_diagonal_(9).argmin(dim=1)
     assert (nearest % 2 == torch.arange(60) % 2).all()
@@ -443,6 +449,23 @@ def test_the_command_line_prints_every_control_and_h_and_z(checkpoint, folder, c
     assert lines[1].split()[:3] == ["k-NN", "white", "probe"]
     assert all(line.count("%") == 3 for line in lines[2:])
     assert next(line for line in lines if line.startswith("pixels")).endswith("100.0%")
+
+
+def test_a_row_of_the_table_holds_the_accuracies_of_test_rows_asked_of_train_rows(checkpoint):
+    pictures, labels, _ = shapes.render(160, seed=4)
+    train = data.ImageSet(pictures[:120], labels[:120], shapes.CLASSES)
+    test = data.ImageSet(pictures[120:], labels[120:], shapes.CLASSES)
+    model, recipe = checkpoints.load_model(checkpoint)
+    rows = {name: numbers for name, *numbers in evaluation.table(model, recipe, train, test, None)}
+    flat = {"pixels, 16 × 16": torch.nn.functional.avg_pool2d(pictures / 255, 2).flatten(1)}
+    h = evaluation.extract_features(model.encoder, pictures)
+    for name, both in (flat | {"this checkpoint, h": h, "this checkpoint, z": model.head(h).detach()}).items():
+        known, asked = both[:120].numpy(), both[120:].numpy()
+        voters = KNeighborsClassifier(20, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.1))
+        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        for measured, model_of_it in ((rows[name][0], voters), (rows[name][2], probe)):
+            wanted = model_of_it.fit(known, train.labels).score(asked, test.labels)
+            assert abs(measured - wanted) <= 1 / 40, name  # one query, on the edge of two classes
 
 
 def test_the_command_line_measures_pictures_of_the_size_it_is_given(checkpoint, folder, monkeypatch):

@@ -55,6 +55,13 @@ def test_a_policy_gives_one_view_an_image_in_range_and_the_same_again_for_the_sa
     assert torch.equal(state, torch.get_rng_state())
 
 
+@pytest.mark.parametrize("name", policies.NAMES)
+def test_every_picture_of_a_batch_is_changed_in_its_own_way(name):
+    flat = torch.tensor([200, 90, 40], dtype=torch.uint8)[:, None, None].expand(30, 3, 32, 32)  # a crop shows nothing
+    views = policies.policy_views(name, flat, 32, seed=2)
+    assert len(views.flatten(1).unique(dim=0)) > 5
+
+
 def test_sim_augment_warps_and_leaves_alone_about_half_of_the_views_each():
     images = shapes.render(1, seed=1)[0].expand(400, -1, -1, -1)
     shifted = []

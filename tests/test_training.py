@@ -273,6 +273,13 @@ def test_a_monitor_needs_labels_and_asks_images_it_does_not_know():
         monitors.knn_monitor(data.ImageSet(images, None))
 
 
+def test_a_monitor_that_may_only_guess_is_right_by_chance(generator):
+    images = torch.randint(256, (500, 3, 12, 12), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(4, (500,), generator=generator)  # says nothing about the picture
+    monitor = monitors.knn_monitor(data.ImageSet(images, labels, tuple("abcd")), k=1)
+    assert monitor(training.build_model(RECIPE))["knn"] < 0.5  # 1 if it knew the pictures that it asks for
+
+
 def test_more_time_means_more_epochs_and_no_time_means_one_step(images):
     model = training.build_model(RECIPE)
     before = {name: value.clone() for name, value in model.state_dict().items()}
