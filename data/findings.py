@@ -29,7 +29,7 @@ from helpers import plots
 from helpers.controls import chance, random_encoder
 from helpers.data import DataError, load_images
 from helpers.findings import FINDINGS, Finding, Lab, judged, verdict
-from helpers.findings.core import knn
+from helpers.findings.core import knn, partly
 from helpers.machine import usable_cores
 from helpers.training import recipe_for
 
@@ -233,7 +233,7 @@ def page() -> str:
         numbers = "<br>".join(f"{what} **{difference}**" for what, difference in map(contrast, result["contrasts"]))
         published = f"{words['published']} ({words['source']})"
         second = again[name]["verdict"] if name in again else result["verdict"]
-        judged_so = f"{result['verdict']}, {seeds} seeds"
+        judged_so = f"{result['verdict']}{partly(FINDINGS[words['name']], result['contrasts'])}, {seeds} seeds"
         judged_so += "" if second == result["verdict"] else f"; on a second machine {second}"
         judged_so += "; no condition reaches a random encoder" if untaught(result) else ""
         lines.append(f"| [{name}]({name}.png) | {words['claim']} | {published} | {judged_so} | {numbers} |")

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from helpers.augmentation import distort, random_blur, random_crop, view
+from helpers.augmentation import TwoViewsOfBatch, distort, random_blur, random_crop, view
 from helpers.operations import uniform
 
 CONTROL_POINTS = (  # of the warp, x and y as shares of the side
@@ -18,35 +18,52 @@ LARGEST_SHIFT = 23 / 224  # of a control point, as a share of the side: standard
 NAMES = ("SimCLR", "AutoAugment", "RandAugment", "SimAugment")
 
 
-def policy_views(name: str, images: Tensor, size: int, seed: int = 0) -> Tensor:
+def two_policies(first: str, second: str, size: int) -> TwoViewsOfBatch:
+    """The function two_views(images, generator) -> (x_a, x_b) that `pretrain` takes: x_a by one policy, x_b by another.
+
+    images: (N, 3, H, W) uint8; x_a, x_b: (N, 3, size, size) float32. The names are those of `policy_views`.
+    """
+    for name in (first, second):
+        check_name(name)
+    return lambda images, generator: (
+        policy_views(first, images, generator, size),
+        policy_views(second, images, generator, size),
+    )
+
+
+def check_name(name: str) -> None:
+    if name not in NAMES:
+        raise ValueError(f"There is no policy {name!r}; there are {', '.join(NAMES)}.")
+
+
+def policy_views(name: str, images: Tensor, generator: Generator, size: int) -> Tensor:
     """One view of every image by a policy: each crops and flips as SimCLR does, then changes the crop in its own way.
 
     Args:
         name: "SimCLR" (Chen et al. 2020), "AutoAugment" (Cubuk et al. 2019, found for CIFAR-10), "RandAugment" (Cubuk et
             al. 2020, two operations of magnitude 9) or "SimAugment" (Khosla et al. 2020).
         images: (N, 3, H, W) uint8.
+        generator: source of every random number.
         size: side of a view in pixels.
 
     Returns:
         (N, 3, size, size) float32 in [0, 1].
     """
-    generator = torch.Generator().manual_seed(seed)
+    check_name(name)
     if name == "SimCLR":
         return view(images, generator, size, blur=size > 32)
     if name == "SimAugment":
         return sim_augment(images, generator, size)
-    if name not in NAMES:
-        raise ValueError(f"There is no policy {name!r}; there are {', '.join(NAMES)}.")
     crops = (255 * random_crop(images, generator, size)).round().byte()  # (N, 3, size, size)
     policy = v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10) if name == "AutoAugment" else v2.RandAugment()
-    with torch.random.fork_rng(devices=[]):
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
+    with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global random state
         torch.manual_seed(seed)
-        return (
-            torch.stack([policy(crop) for crop in crops]) / 255
-        )  # one by one: a batch would get one operation for all
+        views = torch.stack([policy(crop) for crop in crops])  # one by one: a batch would get one operation for all
+    return views / 255
 
 
-def sim_augment(images: Tensor, generator: Generator | None, size: int, strength: float = 0.5) -> Tensor:
+def sim_augment(images: Tensor, generator: Generator, size: int, strength: float = 0.5) -> Tensor:
     """SupCon's SimAugment: SimCLR's crop, flip and colours, then for every other image a sparse warp, then blur.
 
     Source: the authors' code (google-research/supcon), where strength is 0.5 and warp and blur have probability 0.5.

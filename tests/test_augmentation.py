@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from helpers import augmentation
+from helpers import augmentation, shapes
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
 
@@ -40,6 +40,18 @@ def test_every_image_of_a_batch_is_changed_in_its_own_way(view):
     images = random_images(1).expand(64, -1, -1, -1)
     views = view(images, seeded(12), size=16, blur=True)
     assert len(views.flatten(1).unique(dim=0)) == 64
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_image_of_a_batch_has_a_crop_of_its_own(view):
+    place = torch.arange(40) / 40
+    ramps = torch.stack([*torch.meshgrid(place, place, indexing="ij"), torch.zeros(40, 40)])  # colours tell the place
+    views = view(ramps.expand(200, -1, -1, -1), seeded(15), size=8, strength=0.0)
+    views = views[(views[:, 0] != views[:, 1]).flatten(1).any(dim=1)]  # those that are not grey
+    middles = views[:, :2].mean(dim=(2, 3))  # (n, 2) down and across
+    sides = views[:, :2].amax(dim=(2, 3)) - views[:, :2].amin(dim=(2, 3))
+    for numbers in (*middles.T, *sides.T):
+        assert len(views) > 120 and len((100 * numbers).round().unique()) > 15
 
 
 def test_a_view_shows_its_own_image():
@@ -165,6 +177,14 @@ def test_fast_views_are_near_the_exact_views_of_the_same_draws():
     images = in_the_middle(400)
     fast, exact = (make(images, seeded(26), size=12, strength=0.5) for make in (VIEWS[1], VIEWS[0]))
     assert (fast - exact).abs().mean() < 2 / 255 < 0.2 * (exact[1:] - exact[:-1]).abs().mean()
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_fast_views_of_pictures_are_five_times_nearer_to_the_exact_ones_than_other_draws_are(strength):
+    images, (exactly, fast) = shapes.render(300, seed=2)[0], VIEWS
+    exact, other = (exactly(images, seeded(seed), strength=strength) for seed in (26, 27))
+    near = fast(images, seeded(26), strength=strength)
+    assert (near - exact).abs().mean() < 0.2 * (other - exact).abs().mean()
 
 
 # One image at a time --------------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 import json
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -184,7 +186,7 @@ def test_one_contrast_the_wrong_way_is_enough_for_not_reproduced():
 
 
 def test_without_a_guess_nothing_runs_and_the_choices_are_told(capsys, monkeypatch):
-    monkeypatch.setattr(notebook, "small_lab", lambda seed: pytest.fail("it ran"))
+    monkeypatch.setattr(notebook, "small_lab", lambda *settings: pytest.fail("it ran"))
     findings.predict("temperature", None)
     said = capsys.readouterr().out
     assert all(choice in said for choice in FINDINGS["temperature"].choices)
@@ -193,7 +195,7 @@ def test_without_a_guess_nothing_runs_and_the_choices_are_told(capsys, monkeypat
 @pytest.mark.parametrize("name", FINDINGS)
 def test_the_reading_edition_shows_the_whole_run_and_trains_nothing(capsys, monkeypatch, name):
     monkeypatch.setenv("COURSE_READING", "1")
-    monkeypatch.setattr(notebook, "small_lab", lambda seed: pytest.fail("it ran"))
+    monkeypatch.setattr(notebook, "small_lab", lambda *settings: pytest.fail("it ran"))
     shown = []
     monkeypatch.setattr(plots, "show", lambda figure, alt: shown.append(alt))
     findings.predict(name, None)
@@ -211,10 +213,32 @@ def test_a_guess_runs_the_small_version_and_sets_it_beside_the_whole_and_the_pap
     assert 'You predicted: "hardly"' in said and "figure 6" in said and "The whole experiment" in said
 
 
+def test_the_small_run_of_a_costly_finding_has_a_share_of_the_pictures(monkeypatch):
+    monkeypatch.setenv("COURSE_QUICK", "1")
+    whole, part = notebook.small_lab(0), notebook.small_lab(0, FINDINGS["stem"].share)
+    assert len(part.bank) == len(whole.bank) / 4 and len(part.queries) == len(whole.queries)
+
+
+def test_every_finding_has_one_cell_in_the_notebooks_that_asks_for_a_prediction():
+    sources = "".join(
+        path.read_text(encoding="utf-8")
+        for path in sorted((Path(__file__).parent.parent / "grading/source").glob("*.py"))
+    )
+    assert sorted(re.findall(r'^predict\("(\w+)", guess\)$', sources, re.MULTILINE)) == sorted(FINDINGS)
+
+
+def test_a_verdict_on_some_of_the_contrasts_says_how_many():
+    rows = {"crop": {"knn": [0.1, 0.2]}, "crop + color": {"knn": [0.3, 0.4]}}
+    finding = FINDINGS["composition"]
+    assert core.partly(finding, core.judged(finding, rows)) == " in the 1 of 9 differences that were asked"
+    assert core.partly(ONE, core.judged(ONE, {"a": {"knn": [0.1]}, "b": {"knn": [0.3]}})) == ""
+
+
 def test_what_was_found_on_photographs_stands_below_the_whole_run(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(notebook, "RESULTS", tmp_path)
     for name, value in (("head", 0.9), ("head-cifar10", 0.5)):
         found = {"seeds": [0, 1], "verdict": "unresolved", "rows": {"none": {"knn": [value, value]}}}
+        found["contrasts"] = [{}] * len(FINDINGS["head"].contrasts)
         (tmp_path / f"{name}.json").write_text(json.dumps(found))
     notebook.tell_whole_run("head")
     said = capsys.readouterr().out
@@ -270,7 +294,7 @@ def test_the_verdicts_the_table_and_the_spreads_in_the_repository_follow_from_th
         for name, each in command.results(folder).items():
             follows = command.told(FINDINGS[each["finding"]["name"]], each["rows"], each["seeds"])
             assert json.loads(json.dumps(follows)) == {key: each[key] for key in follows}, f"{name}: {AFRESH}"
-    assert len(command.results()) >= 12
+    assert set(FINDINGS) <= set(command.results()), "each of them was measured"
     page = record.RESULTS / "findings" / "README.md"
     assert page.read_text(encoding="utf-8") == command.page(), AFRESH
 

@@ -2,10 +2,15 @@
 
 import pytest
 import torch
+from torchvision.transforms import v2
 
-from helpers import policies, shapes
+from helpers import augmentation, policies, shapes
 
 POINTS = torch.tensor(policies.CONTROL_POINTS)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture
@@ -47,18 +52,48 @@ def test_every_picture_of_a_batch_is_warped_in_its_own_way(smooth_pictures, gene
 def test_a_policy_gives_one_view_an_image_in_range_and_the_same_again_for_the_same_seed(name):
     images = shapes.render(6, seed=1)[0]
     state = torch.get_rng_state()
-    views = policies.policy_views(name, images, 24, seed=3)
+    views = policies.policy_views(name, images, seeded(3), 24)
     assert views.shape == (6, 3, 24, 24) and views.dtype == torch.float32
     assert 0 <= views.min() and views.max() <= 1
-    assert torch.equal(views, policies.policy_views(name, images, 24, seed=3))
-    assert not torch.equal(views, policies.policy_views(name, images, 24, seed=4))
+    assert torch.equal(views, policies.policy_views(name, images, seeded(3), 24))
+    assert not torch.equal(views, policies.policy_views(name, images, seeded(4), 24))
     assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", ["AutoAugment", "RandAugment"])
+def test_each_crop_goes_once_through_torchvisions_policy_of_that_name(name, monkeypatch):
+    images, seen = shapes.render(6, seed=1)[0], []
+
+    class Watched(getattr(v2, name)):
+        def forward(self, crop):
+            seen.append((crop, super().forward(crop)))
+            return seen[-1][1]
+
+    monkeypatch.setattr(policies.v2, name, Watched)
+    views = policies.policy_views(name, images, seeded(3), 24)
+    crops, changed = (torch.stack(each) for each in zip(*seen, strict=True))
+    assert torch.equal(changed / 255, views)
+    assert torch.allclose(crops / 255, augmentation.random_crop(images, seeded(3), 24), atol=0.51 / 255)
+
+
+def test_simclrs_policy_is_its_recipe():
+    images = shapes.render(6, seed=1)[0]
+    assert torch.equal(policies.policy_views("SimCLR", images, seeded(3), 24), augmentation.view(images, seeded(3), 24))
+
+
+def test_each_of_two_views_has_a_policy_of_its_own():
+    images = shapes.render(6, seed=1)[0]
+    x_a, x_b = policies.two_policies("SimAugment", "RandAugment", 24)(images, generator := seeded(3))
+    again = seeded(3)
+    assert torch.equal(x_a, policies.policy_views("SimAugment", images, again, 24))
+    assert torch.equal(x_b, policies.policy_views("RandAugment", images, again, 24))
+    assert torch.equal(generator.get_state(), again.get_state())
 
 
 @pytest.mark.parametrize("name", policies.NAMES)
 def test_every_picture_of_a_batch_is_changed_in_its_own_way(name):
     flat = torch.tensor([200, 90, 40], dtype=torch.uint8)[:, None, None].expand(30, 3, 32, 32)  # a crop shows nothing
-    views = policies.policy_views(name, flat, 32, seed=2)
+    views = policies.policy_views(name, flat, seeded(2), 32)
     assert len(views.flatten(1).unique(dim=0)) > 5
 
 
@@ -74,6 +109,20 @@ def test_sim_augment_warps_and_leaves_alone_about_half_of_the_views_each():
     assert 0.4 < moved < 0.6 and shifted[0].abs().max() < 0.6
 
 
+def test_sim_augment_distorts_colours_as_simclr_does_then_blurs_every_other_view(monkeypatch):
+    monkeypatch.setattr(policies, "sparse_warp", lambda views, shifts: views)
+    flat = torch.tensor([200, 90, 40], dtype=torch.uint8)[:, None, None].expand(2000, 3, 16, 16)
+    colours = policies.sim_augment(flat, seeded(5), 16)[:, :, 8, 8]
+    grey = (colours[:, 0] - colours[:, 2]).abs() < 1e-4
+    kept = (colours - torch.tensor([200, 90, 40]) / 255).abs().amax(dim=1) < 1e-4
+    assert abs(grey.float().mean() - 0.2) < 0.05 and abs(kept.float().mean() - 0.16) < 0.05
+    monkeypatch.setattr(policies, "random_crop", lambda images, generator, size: images / 255)
+    monkeypatch.setattr(policies, "distort", lambda views, strength, generator: views)
+    board = (255 * (torch.arange(256).view(16, 16) % 2)).byte().expand(2000, 3, 16, 16)  # stripes a pixel wide
+    blurred = (policies.sim_augment(board, seeded(6), 16) - board / 255).flatten(1).abs().amax(dim=1) > 1e-3
+    assert 0.4 < blurred.float().mean() < 0.52  # a small σ shows nothing
+
+
 def test_an_unknown_policy_is_told_which_there_are():
     with pytest.raises(ValueError, match="no policy 'Auto'; there are SimCLR, AutoAugment, RandAugment, SimAugment"):
-        policies.policy_views("Auto", torch.zeros(1, 3, 8, 8, dtype=torch.uint8), 8)
+        policies.two_policies("SimCLR", "Auto", 8)

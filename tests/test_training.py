@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import augmentation, checkpoints, data, losses, machine, monitors, resuming, shapes, training
+from helpers import augmentation, checkpoints, data, losses, machine, monitors, policies, resuming, shapes, training
 
 ROOT = Path(__file__).parent.parent
 RECIPE = training.Recipe(small_images=True, view_size=8, epochs=3, batch_size=8, hidden_dim=16, out_dim=8)
@@ -24,9 +24,9 @@ def images() -> torch.Tensor:
     return torch.randint(0, 256, (27, 3, 12, 12), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
 
 
-def pretrain(images, recipe=RECIPE, **more):
+def pretrain(images, recipe=RECIPE, two_views=None, **more):
     model = training.build_model(recipe)
-    return model, training.pretrain(model, images, training.views_of(recipe), recipe, **more)
+    return model, training.pretrain(model, images, two_views or training.views_of(recipe), recipe, **more)
 
 
 def same_weights(one, other) -> bool:
@@ -155,22 +155,24 @@ def test_a_run_with_another_optimizer_more_views_and_half_an_epoch_resumes_as_ex
     assert same_weights(again, whole) and resumed == history
 
 
-def test_per_image_views_resume_as_exactly(images, tmp_path):
-    views = augmentation.each_image(augmentation.TwoViews(augmentation.simclr_transform(8)))
-
-    def run(**more):
-        model = training.build_model(RECIPE)
-        training.pretrain(model, images, views, RECIPE, **more)
-        return model
-
+@pytest.mark.parametrize(
+    "views",
+    [
+        augmentation.each_image(augmentation.TwoViews(augmentation.simclr_transform(8))),
+        policies.two_policies("SimAugment", "AutoAugment", 8),
+    ],
+    ids=["one image at a time", "two policies"],
+)
+def test_other_views_resume_as_exactly(images, tmp_path, views):
     def stop(step, total_steps, loss):
         if step == 4:
             raise KeyboardInterrupt
 
-    whole = run()
+    whole, history = pretrain(images, two_views=views)
     with pytest.raises(KeyboardInterrupt):
-        run(checkpoint=tmp_path / "a.pt", on_step=stop)
-    assert same_weights(run(checkpoint=tmp_path / "a.pt"), whole)
+        pretrain(images, two_views=views, checkpoint=tmp_path / "a.pt", on_step=stop)
+    again, resumed = pretrain(images, two_views=views, checkpoint=tmp_path / "a.pt")
+    assert same_weights(again, whole) and resumed == history
 
 
 def test_after_a_stop_one_line_says_how_to_go_on(images, tmp_path):

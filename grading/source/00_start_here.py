@@ -40,8 +40,8 @@ plots.show(
 )
 
 # %% [markdown]
-# **Which pictures are alike?** Take five of them, and for each the eight most similar among 4,000 others. First by their
-# pixels: two pictures are alike when their colours are alike, place by place.
+# **Which pictures are alike?** Take five test pictures, and for each the eight most similar among 4,000 training
+# pictures. First by their pixels: two pictures are alike when their colours are alike, place by place.
 
 # %%
 bank, queries = train.subset(torch.arange(4000)), test.subset(torch.arange(500))
@@ -79,7 +79,8 @@ show_neighbours("h of the trained encoder", bank_h, query_h)
 # training does this, and what makes it do better or worse, is the course.
 #
 # How this encoder came about, and its accuracy on all 4,000 test pictures, now with all 20,000 training pictures to
-# vote, beside what needs no training at all:
+# vote, beside what needs no training at all. ($z$ is what a small network, the *head*, makes of $h$ while it trains; a
+# *linear probe* is a linear classifier on the rows of $h$ or $z$.)
 
 # %%
 made = json.loads((data.DATA / "results/encoder.json").read_text(encoding="utf-8"))
@@ -94,16 +95,16 @@ for name, value in made["test_accuracy"].items():
 # ## What SimCLR claims
 #
 # Chen, Kornblith, Norouzi and Hinton, *A Simple Framework for Contrastive Learning of Visual Representations*, ICML 2020
-# ([arXiv:2002.05709](https://arxiv.org/abs/2002.05709)). The recipe fits into one sentence: make two random **views** of
-# each image, and train an **encoder** $f$ and a **projection head** $g$ so that each view finds its partner among the
-# views of all other images in the batch.
+# ([arXiv:2002.05709](https://arxiv.org/abs/2002.05709)). The recipe fits into two sentences: make two random **views** of
+# each image, and train an **encoder** $f$ and, behind it, a **projection head** $g$, so that each view finds its partner
+# among the views of all other images in the batch. The loss sees $z = g(h)$; what is kept is $h$.
 #
 # What they measured on ImageNet, and where to find it:
 #
 # | claim | number | in the paper |
 # |---|---|---|
 # | a linear layer on $h$, encoder trained without labels | 69.3 % top-1 (ResNet-50), 76.5 % (four times as wide) | table 6 |
-# | the same ResNet-50 trained with all labels | 76.5 % | abstract |
+# | a ResNet-50 trained with all labels | "matched" by that 76.5 % | abstract |
 # | with 1 % of the labels, fine-tuned | 75.5 % top-5, against 48.4 % without pretraining | table 7 |
 # | the composition of augmentations matters most: crop *and* colour | no single one is enough | section 3.1, figure 5 |
 # | a non-linear head helps, and $h$ before it is better than $z$ behind it | by more than 10 points | section 4.2 |
@@ -214,8 +215,8 @@ my.table(("TwoViews", "build_encoder", "ProjectionHead", "nt_xent", "pretrain", 
 #
 # The **Validate** button in the toolbar above (in a narrow window it moves into the toolbar's **…** menu) runs the
 # notebook from top to bottom in a fresh kernel and tells which graded cells fail. Training cells take seconds there
-# instead of minutes. When you hand a notebook in, the same cells are run again, and some more that you have not seen,
-# with other sizes and other random numbers.
+# instead of minutes. When you hand a notebook in, your answers meet the same checks again, and some more that you have
+# not seen, with other sizes and other random numbers.
 
 # %% [markdown]
 # ### When you are stuck

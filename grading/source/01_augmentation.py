@@ -679,17 +679,21 @@ widgets.show(studio, widgets.studio_still(pictures), alt=alt)
 # | policy | after crop and flip | where it comes from |
 # |---|---|---|
 # | SimCLR | colour distortion (and blur for large pictures) | chosen by hand: figure 5 of the paper |
-# | AutoAugment | two operations of 25 learned pairs | searched *with labels*, for supervised training (Cubuk et al. 2019) |
+# | AutoAugment | one of 25 learned pairs of operations | searched *with labels*, for supervised training (Cubuk et al. 2019) |
 # | RandAugment | two random operations of one magnitude | the same list without the search (Cubuk et al. 2020) |
 # | SimAugment | colour, a sparse warp, blur | the SupCon authors' (Khosla et al. 2020): four points move, and the rest bends along |
 #
 # **Look**: which of the four would leave the colour histogram as a shortcut? The SimCLR paper tried AutoAugment for
 # contrastive training (table 1): 61.1 % against 64.5 % for its own, simpler recipe. What helps a classifier need not
 # make a good question.
+#
+# The two views need not come from one policy: `policies.two_policies("SimCLR", "AutoAugment", size=32)` makes $x_a$ by the
+# first and $x_b$ by the second, and `pretrain` of notebook 05 takes it as its `two_views`.
 
 # %%
 for name in policies.NAMES:
-    x_a, x_b = (policies.policy_views(name, pool[:128], 32, seed) for seed in (0, 1))  # (128, 3, 32, 32) each
+    two_views = policies.two_policies(name, name, size=32)
+    x_a, x_b = two_views(pool[:128], torch.Generator().manual_seed(0))  # (128, 3, 32, 32) each
     right = augmentation.histogram_similarities(x_a, x_b).argmax(dim=1) == torch.arange(128)
     print(f"{name:12} the histogram finds {right.float().mean():4.0%} of the partners")
 
@@ -708,9 +712,10 @@ guess = None
 predict("composition", guess)
 
 # %% [markdown]
-# <details><summary>When you have seen the answer: why is it not the paper's?</summary>A likely reason: in the built-in
-# pictures the object is small and anywhere, so a crop may cut most of it away, and then no shape can find the partner;
-# on ImageNet the object mostly fills the picture. What to compose depends on the pictures.</details>
+# <details><summary>When you have seen the answer: why is it the paper's on photographs and not on the built-in pictures?
+# </summary>A likely reason: in the built-in pictures the object is small and anywhere, so a crop may cut most of it away,
+# and then no shape can find the partner; in photographs the object mostly fills the picture. What to compose depends on
+# the pictures.</details>
 #
 # Colour histograms again, as in exercise 1.5, now as a contest among 256 pictures.
 

@@ -363,7 +363,8 @@ my.progress()
 #
 # Nothing has been trained. Is $h$ worthless then? Let us ask in two ways: how well does a linear layer (a *linear
 # probe*) tell the ten classes apart, and how well does a linear map read off *how* the object was drawn (its hue, its
-# position, the light), in pictures it was not fitted on? Beside it stand two controls: chance, and the raw pixels.
+# position, the light), in pictures it was not fitted on? (The measure is R²: 1 is all of it, 0 is nothing.) Beside it
+# stand two controls: chance, and the raw pixels.
 #
 # **Predict:** which of the four factors survive 128 random averages: hue, position, light, rotation?
 

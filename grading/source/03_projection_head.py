@@ -499,7 +499,9 @@ guess = None
 predict("forgotten", guess)
 
 # %% [markdown]
-# Singular values tell how many directions a representation uses.
+# Singular values tell how many directions a representation uses. Its *rank* here is a soft count: the exponential of the
+# entropy of the shares of their squares. It is 1 when everything lies in one direction, and $D$ when all are used alike;
+# the matrix rank above counts every direction that is not exactly 0.
 
 # %%
 guess = None
@@ -510,8 +512,8 @@ predict("spectrum", guess)
 #
 # - $g$ is linear, ReLU, linear; $z$ goes to the loss, un-normalised and of both signs.
 # - The loss asks $z$ to drop what differs between views. In the toy world a head takes that on itself and $h$ keeps it;
-#   without one $h$ loses it. On our pictures that is only partly so: $z$ keeps much of the position, and over four
-#   seeds $h$ was better *without* a head by k-NN, against the paper.
+#   without one $h$ loses it. On our pictures that is only partly so: $z$ keeps much of the position, and by k-NN $h$ was
+#   better *without* a head with each of four seeds, against the paper (with so few, the interval still includes 0).
 # - After training $g$ is replaced by a linear layer on $h$, whose encoder is frozen: the weights by `requires_grad`,
 #   the batch-norm statistics by eval mode. They are two different things.
 #

@@ -7,7 +7,8 @@
 # whether the embeddings are any good, and nobody gives it a label. This notebook is that loss: one equation, from a
 # loop that you can check by hand to five lines that train a network.
 #
-# Six graded exercises, 28 points. About 75 minutes; every cell runs in seconds on a laptop.
+# Six graded exercises, 28 points. About 75 minutes; every cell runs in seconds on a laptop, but for the three predictions
+# at the end, a minute or two each.
 #
 # image → two views → encoder → projection head → **contrastive loss (you are here)** → training → evaluation
 
@@ -274,7 +275,7 @@ def positive_index(n):
 
 
 # %% [markdown]
-# Compare with the two blue lines in the picture above: row a0 has its + at b0, row b0 at a0.
+# Compare with the right half of the picture above, where a + marks each positive: row a0 has its + at b0, row b0 at a0.
 
 
 # %%
@@ -795,7 +796,7 @@ for name, (loss, setting) in relatives.items():
 
 # %% [markdown]
 # NT-Xent's gradient dies away where the positives are easy: a batch of easy pairs teaches little, and a small batch has
-# few negatives to make them hard. The decoupled loss never comes to rest like that. The triplets stop for another
+# few negatives to make them hard (whether that matters here is one of the questions below). The decoupled loss never comes to rest like that. The triplets stop for another
 # reason: most negatives in 32 dimensions are at about a right angle, which is farther away than the margin asks.
 
 # %% [markdown]

@@ -7,7 +7,8 @@
 # You have the two views (01), the encoder $f$ (02), the projection head $g$ (03) and the loss (04). What is missing is
 # the loop that turns them into a trained network, and the habit of watching it.
 #
-# Four graded exercises, 18 points. About 60 minutes, three of which your machine spends training.
+# Four graded exercises, 18 points. About 60 minutes, three of which your machine spends training; the predictions at the
+# end take another minute or two each.
 #
 # image → two views → encoder → projection head → contrastive loss → **training (you are here)** → evaluation
 
@@ -42,9 +43,9 @@ print(f"\nThis machine: {machine.best_device()}, {machine.cap_threads()} threads
 #
 # The optimizer multiplies every step by one number, the **learning rate**. Two moments in a run ask for a small one:
 #
-# - **The beginning.** The weights are random, the gradients large, and every batch's points another way. A few dozen
-#   steps of *warm-up*, in which the rate grows along a straight line, keep them from throwing the network somewhere it
-#   can't return from.
+# - **The beginning.** The weights are random, the gradients large, and that of every batch points another way. A few
+#   dozen steps of *warm-up*, in which the rate grows along a straight line, keep them from throwing the network somewhere
+#   it can't return from.
 # - **The end.** The gradient of a batch is noisy. With a large rate the weights jitter around a good place without
 #   settling in it. The *cosine* takes the rate to zero along half a wave: slowly at first, fast in the middle, slowly
 #   at last.
@@ -220,7 +221,8 @@ my.keep(train_step)
 #
 # So after every epoch we ask $h$ directly. Take some training images whose class we know, and for each of some *other*
 # training images look up the classes of its 20 nearest neighbours. No training, a second or two, and the labels only
-# watch: they never reach the weights. The test images stay untouched; they are for notebook 06, once.
+# watch: they never reach the weights. (Training sees all these images too, without their labels.) The test images choose
+# nothing here; they are for notebook 06, once.
 #
 # **Predict**: how many of the query images does an untrained encoder get right, if there are ten classes?
 
@@ -501,8 +503,9 @@ plots.show(figure, alt=alt + (f", untrained {untrained:.1%}, last {last:.1%}." i
 # - *The start.* A fresh network gives all views nearly the same embedding, so the loss begins near the chance line (a
 #   small $\tau$ magnifies what differences there are, so the start may lie a little off it). A loss that starts far
 #   from it at $\tau = 0.2$ is already a symptom.
-# - *The fall.* It can't reach zero: a view that lost the object in its crop has no chance. The value depends on $N$ and
-#   $\tau$, so compare losses only between runs that share both.
+# - *The fall.* It can't reach zero: no cosine exceeds 1, so even perfect answers, with all negatives at right angles,
+#   leave 04's floor, $\log(1 + (2N - 2)\,e^{-1/\tau})$; and a view that lost the object in its crop is hard to place.
+#   The value depends on $N$ and $\tau$, so compare losses only between runs that share both.
 # - *The monitor.* It need not follow the loss; in the clinic below a run's loss falls while its k-NN stands still.
 # - *The end.* As the cosine takes the rate to 0 the curves calm. A run cut off half-way has not had that end; plan a
 #   shorter schedule instead.
@@ -510,7 +513,8 @@ plots.show(figure, alt=alt + (f", untrained {untrained:.1%}, last {last:.1%}." i
 # %% [markdown]
 # What would **collapse** look like? If every image gets the same embedding, all cosines are 1, and the loss *is*
 # $\log(2N-1)$: it returns to the chance line and stays. Two signs tell it from a run that only learns slowly: the spread
-# of $z$ goes to zero, and so does uniformity (04 and 06 say what that is).
+# of $z$ (the mean standard deviation of its columns on the unit sphere, at most about $1/\sqrt{D}$, so 0.09 for
+# $D = 128$) goes to zero, and so does uniformity (04 and 06 say what that is).
 
 # %% [markdown]
 # **Fewer classes.** Training never saw a label, so nobody has to decide beforehand which classes there are.
@@ -682,11 +686,11 @@ plots.show(plots.loss_curves(curves, my.chance_loss(N)), alt=alt)
 print(f"Mean of the last ten: {last}")
 
 # %% [markdown]
-# So few steps, with one seed, decide nothing about LARS. It is there for batches of thousands, whose rate has to be
-# large, for an epoch then has few steps. One large rate for all layers makes those diverge whose gradients are long
-# compared with their weights; measuring each layer's step by its own length prevents that. A batch of 128 has no such
-# trouble to cure, and the paper's runs have thousands of times as many steps. Nor is the lowest loss the best $h$: for
-# that there is the k-NN monitor. [helpers/optimizers.py](../helpers/optimizers.py) has LARS and Muon, to read.
+# So few steps, with one seed, decide nothing about LARS. It is there for batches of thousands: an epoch then has few
+# steps, so the rate has to be large, and one large rate for all layers makes those diverge whose gradients are long
+# compared with their weights. Measuring each layer's step by the length of its weights prevents that. A batch of 128 has
+# no such trouble to cure, and the paper's runs are hundreds or thousands of times as long. Nor is the lowest loss the
+# best $h$: for that there is the k-NN monitor. [helpers/optimizers.py](../helpers/optimizers.py) has LARS and Muon.
 
 # %% [markdown]
 # ## More than two views

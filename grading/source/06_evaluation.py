@@ -49,8 +49,9 @@ if path == ours and course.data_name() != "shapes":
 # Three sets of images, and each has one use:
 #
 # - the **bank**: images whose labels the measures may use;
-# - **validation**: images to ask about while we are still choosing something;
-# - **test**: the same, but opened once, at the end of this notebook, when nothing is left to choose.
+# - **validation**: images to ask about while we are still choosing something. The encoder was trained on them, without
+#   their labels (unless pretraining has a split of its own, as in STL-10), so a number here may be a little too high;
+# - **test**: images that training never saw, opened once, at the end of this notebook, when nothing is left to choose.
 #
 # Whoever picks the best epoch, the best $k$ or the best temperature on test reports a number that is too high.
 
@@ -347,8 +348,8 @@ for k in (1, 5, 20, 100):
 # report (SimCLR, table 6: 69.3 % top-1 on ImageNet for a ResNet-50).
 #
 # Two steps, and both **learn from the train rows alone**: a scaler that brings every column of $h$ to mean 0 and
-# spread 1, and logistic regression. A scaler fitted on the test rows too is a leak: it has looked at test, and
-# moves the test rows to where the classifier was not.
+# spread 1, and logistic regression. A scaler that saw the test rows too is a leak. One fitted on the test rows alone
+# also moves them to where the classifier was not fitted.
 
 # %% [markdown]
 # ### Exercise 6.3 · `linear_probe` (about 4 lines, 3 points)
@@ -439,9 +440,10 @@ plots.show(
 # ### What the loss leaves open
 #
 # The projection head begins with a linear layer, $W h$. Put $A h$ in the place of $h$, for any matrix $A$ that can be
-# inverted, and $W A^{-1}$ in the place of $W$: the product is the same, so $z$ is, so the loss is. SimCLR cannot tell
-# one of these $h$ from another, and which one it ends with is chance. A linear probe does not mind, it finds an $A$ of
-# its own. Nearest neighbours do: the few directions in which $h$ varies most decide every cosine.
+# inverted, and $W A^{-1}$ in the place of $W$: the product is the same, so $z$ is, so the loss is. The loss cannot tell
+# one of these $h$ from another; the network, the start and the optimizer decide which one comes out. A linear probe
+# hardly minds, it finds an $A$ of its own. Nearest neighbours do: the few directions in which $h$ varies most decide
+# every cosine.
 #
 # **Whitening** takes the $A$ that gives every direction about the same variance. `evaluation.whitening` finds it, and
 # the mean to subtract first, from the bank's rows alone; it needs no labels. **Predict**: in how many of its directions
@@ -655,9 +657,10 @@ if bank.factors:
 
 # %% [markdown]
 # With the encoder that comes with the course, *position* can be read better from $h$ than from $z$; *scale*,
-# *brightness* and the disc go the same way. That is one encoder; over four seeds, trained for less long, position,
-# brightness and hue hold, and for scale it cannot be said (`predict("forgotten", ...)` in 03). Of the object's *hue* the
-# long-trained encoder has nothing left, in $h$ either, though the untrained one holds it: colour distortion taught it so.
+# *brightness* and the disc go the same way. That is one encoder; over four seeds, trained for less long, it is so for
+# position, brightness and hue, and for scale it cannot be said (`predict("forgotten", ...)` in 03). Of the object's *hue*
+# the long-trained encoder has nothing left, not even in $h$, though an untrained one holds it: colour distortion taught
+# it to forget.
 #
 # So for *where*, take $h$ and not $z$; for *what colour*, neither: train with weaker colours. "Good representation"
 # always means good **for** something.
@@ -761,8 +764,9 @@ alt = "; ".join(f"{name}: {', '.join(f'{value:.0%}' for value in values)}" for n
 plots.show(plots.label_curve(counts, accuracies, chance), alt=f"Accuracy with {counts} labelled images. {alt}.")
 
 # %% [markdown]
-# With the fewest labels, is fine-tuning better or worse than the frozen probe? All weights are then pulled towards a few
-# dozen pictures; the probe moves only a plane.
+# With the fewest labels, is fine-tuning better or worse than the frozen probe? Either can happen: all weights are pulled
+# towards a few dozen pictures, while the probe moves only planes; but only fine-tuning can mend an $h$ that is not good
+# yet.
 #
 # One seed, few steps and one bank: read large differences only. The paper's figures for ImageNet, a ResNet-50 and 1 %
 # of the labels: 75.5 % top-5 after SimCLR, fine-tuned; 48.4 % supervised from scratch (table 7).
@@ -831,6 +835,6 @@ my.table()
 my.progress()
 
 # %% [markdown]
-# Go back to 05 with another temperature, another colour strength or your own pictures
-# (`COURSE_DATA=folder:PATH make lab`). Set `START_AFRESH = True` there, for otherwise the finished run is shown again.
+# Go back to 05 with another temperature or colour strength (`recipe_for` takes them by name: `temperature=0.5`,
+# `strength=0.5`), or with your own pictures (`COURSE_DATA=folder:PATH make lab`). Set `START_AFRESH = True` there, for otherwise the finished run is shown again.
 # Predict what this notebook will then print, and see.

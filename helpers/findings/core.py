@@ -44,6 +44,7 @@ class Finding:
     contrasts: (condition, number) pairs; the claim is that the first of each is larger.
     choices: what one may predict.
     factors: does it ask for what each picture was drawn from? Only the built-in ones know.
+    share: of the pictures of a small run in a notebook, what this one can afford there.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Finding:
     measure: Callable[[Lab, tuple[str, ...]], Iterator[tuple[str, Numbers]]]
     contrasts: tuple[tuple[tuple[str, str], tuple[str, str]], ...]
     factors: bool = False
+    share: float = 1.0
 
 
 # Training and measuring -----------------------------------------------------------------------------------------------
@@ -179,6 +181,12 @@ def interval(differences: list[float]) -> dict[str, float | None]:
     quantile = float(stats.t.ppf(0.975, len(differences) - 1))
     reach = quantile * statistics.stdev(differences) / len(differences) ** 0.5
     return {"difference": mean, "low": mean - reach, "high": mean + reach}
+
+
+def partly(finding: Finding, contrasts: list[dict]) -> str:
+    """What to say of a verdict on some of the finding's contrasts alone; nothing for all of them."""
+    asked, all_of_them = len(contrasts), len(finding.contrasts)
+    return f" in the {asked} of {all_of_them} differences that were asked" if asked < all_of_them else ""
 
 
 def verdict(contrasts: list[dict]) -> str:

@@ -12,7 +12,7 @@ from helpers import plots
 from helpers.course import quick, reading
 from helpers.data import DATA, load_images
 from helpers.findings.catalogue import FINDINGS
-from helpers.findings.core import Lab
+from helpers.findings.core import Lab, partly
 from helpers.training import Recipe
 
 RESULTS = DATA / "results" / "findings"
@@ -40,7 +40,7 @@ def predict(name: str, guess: str | None, seed: int = 0) -> None:
             sep="\n    ",
         )
         return
-    lab = small_lab(seed)
+    lab = small_lab(seed, finding.share)
     rows = {}
     for condition, numbers in tqdm(finding.measure(lab, finding.quick), total=len(finding.quick), desc=name):
         rows[condition] = {number: [value] for number, value in numbers.items()}
@@ -50,12 +50,16 @@ def predict(name: str, guess: str | None, seed: int = 0) -> None:
     tell_whole_run(name)
 
 
-def small_lab(seed: int) -> Lab:
-    """Part of the built-in training pictures, for two minutes at most; validation pictures as queries."""
+def small_lab(seed: int, share: float = 1.0) -> Lab:
+    """Part of the built-in training pictures, for two minutes at most; validation pictures as queries.
+
+    Args:
+        share: of the pictures to train on, how many are taken.
+    """
     images = load_images("shapes", "train")
     count, asked, epochs, batch = (96, 64, 1, 32) if quick() else (8000, 1000, 3, 128)
     rows = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    bank, queries = images.subset(rows[:count]), images.subset(rows[count : count + asked])
+    bank, queries = images.subset(rows[: round(share * count)]), images.subset(rows[count : count + asked])
     return Lab(bank, queries, replace(Recipe(), epochs=epochs, batch_size=batch, seed=seed))
 
 
@@ -94,6 +98,7 @@ def tell_whole_run(name: str) -> None:
         print(f"The whole experiment has not been run: python -m data.findings {name}")
     for where, data in (("The whole experiment", ""), ("The same on photographs, CIFAR-10", "cifar10")):
         if (result := results_of(name, data)) is not None:
-            head = f"{where}, {len(result['seeds'])} seeds: {result['verdict']}"
+            judged = result["verdict"] + partly(finding, result["contrasts"])
+            head = f"{where}, {len(result['seeds'])} seeds: {judged}"
             print(head, *by_condition(result["rows"]), sep="\n    ")
     print(f"{finding.source}:", *textwrap.wrap(finding.published, 90), sep="\n    ")

@@ -165,7 +165,8 @@ def studio_views(image: Tensor, settings: Settings, size: int) -> tuple[Tensor, 
 def policy_rows(image: Tensor, seed: int, size: int) -> Tensor:
     """(4 · COLUMNS, 3, size, size): one row of views a policy, all of the same image."""
     images = image.expand(COLUMNS, -1, -1, -1)
-    return torch.cat([policies.policy_views(name, images, size, seed) for name in policies.NAMES])
+    views = [policies.policy_views(name, images, torch.Generator().manual_seed(seed), size) for name in policies.NAMES]
+    return torch.cat(views)
 
 
 def studio_code(settings: Settings, size: int) -> str:
