@@ -53,6 +53,10 @@ def projection_mlp(in_dim: int, widths: Sequence[int], bias: bool = True, norm: 
 
 def head_for(in_dim: int, hidden_dim: int, out_dim: int, norm: bool) -> nn.Module:
     """The head g of a recipe: ProjectionHead, or with norm the same with a batch normalisation before its ReLU."""
+    if hidden_dim < 1 or out_dim < 1:
+        raise ValueError(
+            f"hidden_dim is {hidden_dim} and out_dim {out_dim}; a layer of the head needs at least 1 number."
+        )
     if norm:
         return projection_mlp(in_dim, [hidden_dim, out_dim], norm=True)
     return ProjectionHead(in_dim, hidden_dim, out_dim)

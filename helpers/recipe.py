@@ -4,7 +4,8 @@ Nothing is trained here.
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -62,6 +63,35 @@ def recipe_for(name: str, side: int, **settings) -> Recipe:
     return replace(recipe, base_lr=0.075 * recipe.batch_size**0.5) if lars else recipe
 
 
+def settings_in(words: Sequence[str]) -> dict:
+    """Fields of Recipe, as a command line gives them: ["views=2", "area=0.2,1", "blur=true"].
+
+    Raises:
+        ValueError: no such field, or a value of another kind than its default.
+    """
+    settings, known = {}, {field.name: field for field in fields(Recipe)}
+    for word in words:
+        name, _, text = word.partition("=")
+        if name not in known:
+            raise ValueError(f"A recipe has no {name!r}; it has {', '.join(known)}.")
+        try:
+            settings[name] = read_as(known[name].type, text)
+        except (ValueError, KeyError):
+            default = str(known[name].default).strip("()").replace(" ", "")
+            raise ValueError(f"{word} cannot be read; write it as {name}={default}.") from None
+    return settings
+
+
+def read_as(kind, text: str):
+    """The text as a bool, int, float, str or a pair of floats; ValueError or KeyError if it is none."""
+    if kind is bool:
+        return {"true": True, "false": False}[text.lower()]
+    if kind not in (int, float, str):
+        low, high = text.split(",")
+        return float(low), float(high)
+    return kind(text)
+
+
 def build_model(recipe: Recipe) -> SimCLR:
     """A fresh SimCLR model of the recipe, in train mode on the CPU; its random weights depend on recipe.seed alone."""
     with torch.random.fork_rng(devices=[]):
@@ -88,6 +118,10 @@ def check_sizes(images: Tensor, recipe: Recipe) -> None:
         raise ValueError(f"base_lr is {recipe.base_lr}; a learning rate is a number above 0.")
     if not 0 < recipe.temperature < math.inf:
         raise ValueError(f"temperature must be a positive number, such as 0.5; it is {recipe.temperature}.")
+    if not 0 <= recipe.weight_decay < math.inf:
+        raise ValueError(f"weight_decay is {recipe.weight_decay}; a number from 0 on is wanted.")
+    if not 0 <= recipe.warmup_fraction <= 1:
+        raise ValueError(f"warmup_fraction is {recipe.warmup_fraction}; it is a share of all steps, 0 to 1.")
     if recipe.batch_size < 2:
         raise ValueError(f"batch_size is {recipe.batch_size}; with fewer than 2 images there are no negatives.")
     if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:

@@ -30,7 +30,7 @@ from helpers.distributed import nt_xent  # losses.nt_xent, for one process or se
 from helpers.machine import best_device, cap_threads, fast, near, versions
 from helpers.monitors import Monitor, knn_monitor
 from helpers.optimizers import optimizer_for
-from helpers.recipe import Recipe, build_model, check_sizes, recipe_for, steps_of, views_of
+from helpers.recipe import Recipe, build_model, check_sizes, recipe_for, settings_in, steps_of, views_of
 from helpers.resuming import epochs_done, resume, save, stoppable
 
 
@@ -202,6 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
     option("--optimizer", help="adamw, muon or lars")
     option("--lr", type=float, dest="base_lr", help="highest learning rate")
     option("--seed", type=int, help=f"of weights, order and views (default: {Recipe.seed})")
+    option("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="other fields of Recipe: views=2 area=0.2,1")
     option("--image-size", type=int, help="side the images are scaled to (default: 32, of larger ones 64 or 96)")
     try:
         words = sys.argv[1:] if arguments is None else arguments
@@ -234,7 +235,7 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
         images = data.load_images(arguments.data, "pretrain", image_size=arguments.image_size)
     names = ("arch", "epochs", "batch_size", "temperature", "optimizer", "base_lr", "seed")
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
-    recipe = recipe_for(arguments.data, images.images.shape[-1], **given)
+    recipe = recipe_for(arguments.data, images.images.shape[-1], **given | settings_in(arguments.set))
     cap_threads()
     model, two_views = build_model(recipe).to(best_device()), views_of(recipe)
     pictures, labelled = near(images.images, best_device()), images

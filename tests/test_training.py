@@ -13,7 +13,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import augmentation, checkpoints, data, losses, machine, monitors, policies, resuming, shapes, training
+from helpers import (
+    augmentation,
+    checkpoints,
+    data,
+    losses,
+    machine,
+    monitors,
+    policies,
+    resuming,
+    shapes,
+    training,
+)
+from helpers.recipe import settings_in
 
 ROOT = Path(__file__).parent.parent
 RECIPE = training.Recipe(small_images=True, view_size=8, epochs=3, batch_size=8, hidden_dim=16, out_dim=8)
@@ -429,6 +441,34 @@ def test_the_command_of_a_result_makes_the_same_weights_in_another_folder(folder
     assert same_weights(*(checkpoints.load_model(run / "checkpoint.pt")[0] for run in (first, again)))
 
 
+def test_every_field_of_a_recipe_can_be_set_on_the_command_line():
+    other = training.Recipe(
+        "resnet18", True, 24, 2.5, 64, 3, "lars", 0.5, 0.1, 0.2, 0.3, 0.4, True, True, (0.1, 0.9), 256, True, 64, 7
+    )
+    fields, default = asdict(other), asdict(training.Recipe())
+    assert all(fields[name] != default[name] for name in default)
+    words = [f"{name}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for name, v in fields.items()]
+    assert training.Recipe(**settings_in(words)) == other
+
+
+def test_what_is_set_on_the_command_line_is_what_is_trained(folder, tmp_path):
+    words = [
+        "--data",
+        folder,
+        "--image-size",
+        "16",
+        "--batch-size",
+        "8",
+        "--epochs",
+        "1",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert training.main([*words, "--set", "views=3", "area=0.3,0.8", "arch=resnet8"]) == 0
+    _, kept = checkpoints.load_model(tmp_path / "run" / "checkpoint.pt")
+    assert (kept["views"], kept["area"], kept["arch"], kept["optimizer"]) == (3, (0.3, 0.8), "resnet8", "muon")
+
+
 def test_the_measured_epochs_of_a_deleted_run_are_measured_anew(folder, tmp_path):
     (tmp_path / "epochs.txt").write_text("1000000\n")
     words = ("--data", folder, "--seconds", "0.1", "--batch-size", "8", "--image-size", "16", "--out", str(tmp_path))
@@ -503,6 +543,15 @@ def test_photographs_of_96_pixels_get_the_large_image_stem_and_those_of_32_the_s
         (["--epochs", "inf"], "epochs is inf"),
         (["--seconds", "inf"], "--seconds is inf"),
         (["--lr", "-1", "--optimizer", "muon", "--batch-size", "8"], "base_lr is -1"),
+        (["--set", "learning_rate=1"], "A recipe has no 'learning_rate'; it has arch, small_images, "),
+        (["--set", "views=2.5"], "views=2.5 cannot be read; write it as views=2."),
+        (["--set", "blur=yes"], "blur=yes cannot be read; write it as blur=False."),
+        (["--set", "area=0.5"], "area=0.5 cannot be read; write it as area=0.5,1.0."),
+        (["--set", "views=1", "--batch-size", "8"], "views is 1"),
+        (["--set", "area=1,0.5", "--batch-size", "8"], "area is (1.0, 0.5)"),
+        (["--set", "hidden_dim=0", "--batch-size", "8"], "hidden_dim is 0"),
+        (["--set", "warmup_fraction=5", "--batch-size", "8"], "warmup_fraction is 5"),
+        (["--set", "weight_decay=-1", "optimizer=adamw", "--batch-size", "8"], "weight_decay"),
     ],
 )
 def test_a_wrong_word_on_the_command_line_is_one_sentence(folder, tmp_path, capsys, words, sentence):
