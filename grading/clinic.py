@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.record import write_result
+from data.record import write_json, write_result
 from helpers import checkpoints, evaluation, losses, training
 from helpers.augmentation import TwoViewsOfBatch
 from helpers.checks.training import digest
@@ -53,8 +53,7 @@ def kept_run(cause: str, images: ImageSet) -> dict:
     path = KEPT / made_of / f"{cause.replace(' ', '_')}.json"
     if not path.exists():
         curves = train(cause, images)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(curves))
+        write_json(path, curves)
     return json.loads(path.read_text())
 
 

@@ -3,6 +3,7 @@
 import html
 import re
 import statistics
+import urllib.parse
 from collections import Counter
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def write_summary(path: Path, records: dict[str, dict], worth: dict[str, float])
         )
     body += [
         "</table><h2>Students</h2><table>",
-        *[f"<tr><td>{link(row['student'])}<td class=number>{row['total']:g}" for row in rows],
+        *[f"<tr><td>{link(student)}<td class=number>{record['row']['total']:g}" for student, record in records.items()],
         "</table>",
     ]
     unfinished = path.with_suffix(".part")
@@ -94,5 +95,5 @@ def write_summary(path: Path, records: dict[str, dict], worth: dict[str, float])
 
 
 def link(student: str) -> str:
-    name = html.escape(student, quote=True)
-    return f'<a href="feedback/{name}/index.html">{name}</a>'
+    """To a student's page; a folder may be called as it likes."""
+    return f'<a href="feedback/{urllib.parse.quote(student)}/index.html">{html.escape(student)}</a>'

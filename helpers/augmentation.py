@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Generator, Tensor
 
 from helpers.folder import in_rgb
@@ -158,6 +159,8 @@ def check_recipe(size: int, strength: float, area: Area) -> None:
 def check_views(images: Tensor, size: int, strength: float, area: Area) -> None:
     """The same for a batch of images and its settings."""
     check_recipe(size, strength, area)
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise ValueError(f"images are {images.dtype}; uint8, 0 to 255, or float, 0 to 1, is wanted.")
     if images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(
             f"images have shape {tuple(images.shape)}; (N, 3, H, W) is wanted: give one image as image[None]."
@@ -232,14 +235,24 @@ def to_image(image) -> Tensor:
     """Array, PIL image or tensor -> a new (3, H, W) float32 tensor in [0, 1]."""
     if isinstance(image, Tensor):
         if image.ndim != 3 or image.shape[0] != 3:
-            raise ValueError(
-                f"the tensor has shape {tuple(image.shape)}; (3, H, W) is wanted: try image.permute(2, 0, 1)."
-            )
+            raise ValueError(f"the tensor has shape {tuple(image.shape)}; (3, H, W) is wanted{mend_for(image)}.")
         return to_unit(image.clone())
+    if not isinstance(image, np.ndarray | Image):
+        raise ValueError(f"the image is a {type(image).__name__}; a tensor, an array or a PIL image is wanted.")
     pixels = np.array(image if isinstance(image, np.ndarray) else in_rgb(image))  # (H, W, 3), no negative strides
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ValueError(f"the array has shape {pixels.shape} and type {pixels.dtype}; (H, W, 3) uint8 is wanted.")
     return to_unit(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())  # (3, H, W)
+
+
+def mend_for(image: Tensor) -> str:
+    """What makes (3, H, W) of a tensor that is not, as the end of a sentence."""
+    if image.ndim == 4:
+        return ": give one image of the batch at a time"
+    if image.ndim == 3 and image.shape[2] == 3:
+        return ": try image.permute(2, 0, 1)"
+    channels = image.shape[0] if image.ndim == 3 else 0
+    return {1: ": try image.expand(3, -1, -1)", 4: ": try image[:3], without transparency"}.get(channels, "")
 
 
 def histogram_similarity(x_a: Tensor, x_b: Tensor) -> float:
@@ -263,7 +276,7 @@ def histogram_similarities(x_a: Tensor, x_b: Tensor) -> Tensor:
 
 
 def color_histograms(views: Tensor, bins: int = 32) -> Tensor:
-    """(N, 3, bins) share of the pixels of (N, 3, H, W), float in [0, 1], whose red, green, blue falls into each bin."""
-    place = (views.flatten(2) * bins).long().clamp(0, bins - 1)  # (N, 3, H·W)
+    """(N, 3, bins) share of the pixels of (N, 3, H, W), uint8 or float in [0, 1], whose red, green, blue falls into each bin."""
+    place = (to_unit(views).flatten(2) * bins).long().clamp(0, bins - 1)  # (N, 3, H·W)
     counts = torch.zeros(*place.shape[:2], bins, device=views.device)
     return counts.scatter_add_(2, place, torch.ones_like(counts[:, :, :1]).expand_as(place)) / place.shape[2]

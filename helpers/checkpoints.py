@@ -72,8 +72,10 @@ def save_model(path: str | Path, model: SimCLR, recipe: Mapping) -> None:
 
 
 def halved(model: nn.Module) -> dict[str, Tensor]:
-    """The state of a model in half the room: its floating-point numbers as float16."""
-    return {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
+    """The state of a model in half the room: its floating-point numbers as float16, the largest of it where they end."""
+    most = torch.finfo(torch.float16).max  # 65504
+    state = model.state_dict().items()
+    return {name: value.clamp(-most, most).half() if value.is_floating_point() else value for name, value in state}
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
@@ -93,15 +95,22 @@ def load_checkpoint(path: str | Path) -> dict:
 
     Raises:
         ValueError: the file is missing, cut short, or not a checkpoint of this course.
+        OSError: the file is there and cannot be opened.
     """
     path = Path(path)
+    if (path / "checkpoint.pt").is_file():
+        raise ValueError(f"{path} is a folder; its checkpoint is {path / 'checkpoint.pt'}.")
     if not path.is_file():
         raise ValueError(f"There is no checkpoint {path}; `python -m helpers.training --out {path.parent}` makes one.")
+    path.open("rb").close()  # what may not be read is another fault than what cannot be understood
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
     except Exception:  # the zip reader and the unpickler have a dozen errors between them
         raise ValueError(
-            f"{path} cannot be read as a checkpoint: cut short, or another kind of file. Delete it."
+            f"{path} cannot be read as a checkpoint: cut short, or another kind of file. Name another; what is left of "
+            "a run that you want to start again can be deleted."
         ) from None
     if not isinstance(state, dict) or state.pop("format", None) != FORMAT:
         raise ValueError(f"{path} holds PyTorch data, but is not a checkpoint of this course. Choose another file.")
@@ -144,7 +153,7 @@ def load_model(path: str | Path) -> tuple[SimCLR, dict]:
     Raises:
         ValueError: the file cannot be used, as for load_checkpoint, or its weights are of another architecture.
     """
-    state = read_model(Path(path)) if Path(path).suffix == ".safetensors" else load_checkpoint(path)
+    state = read_model(Path(path)) if Path(path).suffix.lower() == ".safetensors" else load_checkpoint(path)
     if not {"model", "recipe"} <= state.keys():
         raise ValueError(f"{path} holds {', '.join(sorted(state)) or 'nothing'}; a model needs 'model' and 'recipe'.")
     recipe = state["recipe"]
@@ -183,7 +192,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 def main(arguments: list[str]) -> int:
     """From a checkpoint to a .safetensors file; the exit code."""
-    if len(arguments) != 2 or not arguments[1].endswith(".safetensors"):
+    if len(arguments) != 2 or not arguments[1].lower().endswith(".safetensors"):
         print("Give two files: python -m helpers.checkpoints CHECKPOINT MODEL.safetensors", file=sys.stderr)
         return 1
     try:

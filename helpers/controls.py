@@ -1,6 +1,7 @@
 """What an accuracy has to stand beside: chance, an encoder without training, and one trained with labels."""
 
 import copy
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -59,11 +60,7 @@ def fit_classifier(
         weight.requires_grad_(True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=base_lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, base_lr, total_steps=steps)
-    order = torch.empty(0, dtype=torch.int64)
-    for _ in range(steps):
-        while len(order) < min(batch_size, len(images)):
-            order = torch.cat([order, torch.randperm(len(images), generator=generator)])
-        rows, order = order[:batch_size], order[batch_size:]
+    for rows in shuffled_batches(len(images), batch_size, steps, generator):
         x = as_input(shift_and_flip(images[rows], generator), device)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             logits = model(x)  # (N, C)
@@ -72,6 +69,16 @@ def fit_classifier(
         optimizer.step()
         schedule.step()
     return model.eval()
+
+
+def shuffled_batches(count: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Rows for each of the steps, (size,) of `count`, every one of them once before any comes again."""
+    order = torch.empty(0, dtype=torch.int64)
+    for _ in range(steps):
+        while len(order) < min(size, count):
+            order = torch.cat([order, torch.randperm(count, generator=generator)])
+        rows, order = order[:size], order[size:]
+        yield rows
 
 
 def shift_and_flip(images: Tensor, generator: torch.Generator, most: int = 4) -> Tensor:

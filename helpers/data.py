@@ -72,6 +72,8 @@ def load_images(
         images = load_cifar10(half, root)
     elif name == "stl10":
         images = load_stl10(split, root)
+    elif name == "folder:":
+        raise DataError("folder: names no folder; write folder:PATH.")
     elif isinstance(name, str) and name.startswith("folder:"):
         images = load_folder(Path(name.removeprefix("folder:")), half, root, image_size)
     else:
@@ -221,7 +223,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{name} {split}: {load_images(name, split, root=chosen.root)}")
             for warning in told:
                 print(f"note: {warning.message}", file=sys.stderr)
-    except DataError as problem:
+    except (DataError, OSError) as problem:
         print(problem, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

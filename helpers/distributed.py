@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from helpers import losses
 
@@ -151,7 +152,8 @@ def gather(own: Tensor) -> Tensor:
 def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
     """NT-Xent of the batch of all processes. This one answers for its own anchors, among the candidates of all.
 
-    One process alone takes large batches in blocks, `losses.nt_xent_chunked`: the same number, in less memory.
+    Large batches are taken in blocks, whose memory grows as N: the same number. One process alone has
+    `losses.nt_xent_chunked` for it, which is faster, as there each block also serves its columns.
 
     Args:
         z_a, z_b: (n, D) embeddings of this process's images, n = N / P.
@@ -162,18 +164,23 @@ def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
         anchors alone; DistributedDataParallel averages it with the others'.
     """
     if processes() == 1:
-        large = len(z_a) >= MANY and temperature >= losses.COLDEST
+        large = len(z_a) >= MANY and not isinstance(temperature, Tensor) and temperature >= losses.COLDEST
         return (losses.nt_xent_chunked if large else losses.nt_xent)(z_a, z_b, temperature)
     n, first = len(z_a), rank() * len(z_a)
     z = losses.stack_views(gather(z_a), gather(z_b), temperature)  # (2N, D)
     own = torch.arange(first, first + n, device=z.device)
-    anchors = torch.cat([own, own + len(z) // 2])  # (2n,) the rows of z that are ours
+    positive = losses.positive_index(len(z) // 2, z.device)  # (2N,)
+
+    def surprise(unit: Tensor, anchors: Tensor) -> Tensor:
+        """The sum of the losses of these anchors, (m,) rows of unit."""
+        logits = unit[anchors] @ unit.T / temperature  # (m, 2N)
+        itself = anchors[:, None] == torch.arange(len(unit), device=unit.device)  # (m, 2N)
+        return F.cross_entropy(logits.masked_fill(itself, -torch.inf), positive[anchors], reduction="sum")
+
     with torch.autocast(z.device.type, enabled=False):
         unit = F.normalize(z, dim=1)
-        logits = unit[anchors] @ unit.T / temperature  # (2n, 2N)
-    itself = anchors[:, None] == torch.arange(len(z), device=z.device)  # (2n, 2N)
-    positive = losses.positive_index(len(z) // 2, z.device)[anchors]  # (2n,)
-    loss = F.cross_entropy(logits.masked_fill(itself, -torch.inf), positive)
+        ours = torch.cat([own, own + len(z) // 2]).split(MANY)  # (2n,) rows, in blocks made again on the way back
+        loss = sum(checkpoint(surprise, unit, some, use_reentrant=False) for some in ours) / (2 * n)
     return loss + (gather(loss.detach()[None]).mean() - loss.detach())  # the value of all, the gradient of ours
 
 

@@ -17,7 +17,7 @@ BLOCKS = {  # He et al. 2016, table 1: the kind of block and how many of it in e
     "resnet34": (BasicBlock, [3, 4, 6, 3]),
     "resnet50": (Bottleneck, [3, 4, 6, 3]),
     "resnet101": (Bottleneck, [3, 4, 23, 3]),
-    "resnet200": (Bottleneck, [3, 24, 36, 3]),  # He et al. 2016, "Identity mappings", table 6
+    "resnet200": (Bottleneck, [3, 24, 36, 3]),  # He et al. 2016, "Identity Mappings": 16 more blocks than ResNet-152
 }
 NARROW = {  # ours, for two CPU cores: the side of what the last pooling leaves; channels of the stem and of three stages
     "resnet8": (1, 32, 32, 64, 128),

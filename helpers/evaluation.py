@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from helpers import checkpoints, data
 from helpers.controls import chance, fit_classifier, random_encoder
 from helpers.features import check_features, extract_features
+from helpers.losses import at_least_float32
 from helpers.machine import best_device, cap_threads
 
 
@@ -65,9 +66,14 @@ def knn_predict(bank_h: Tensor, bank_y: Tensor, query_h: Tensor, k: int = 20, te
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, not {temperature}.")
     cosine, index = nearest_neighbours(bank_h, query_h, k)  # (Q, k) both
+    return vote(cosine, bank_y[index], temperature)
+
+
+def vote(cosine: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
+    """The class that neighbours vote for, (Q,); their cosines and labels are (Q, k), the nearest first."""
     weight = ((cosine - cosine[:, :1]) / temperature).exp()  # relative to the nearest: no overflow at any temperature
-    votes = weight.new_zeros(len(query_h), int(bank_y.max()) + 1)  # (Q, C)
-    return votes.scatter_add_(1, bank_y[index], weight).argmax(dim=1)
+    votes = weight.new_zeros(len(labels), int(labels.max()) + 1)  # (Q, C)
+    return votes.scatter_add_(1, labels, weight).argmax(dim=1)
 
 
 def knn_accuracy(
@@ -144,8 +150,9 @@ def linear_probe(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tenso
     check_features("test_h", test_h, test_y)
     regression = linear_model.LogisticRegression(max_iter=iterations, tol=1e-3)
     probe = pipeline.make_pipeline(preprocessing.StandardScaler(), regression)
-    probe.fit(train_h.numpy(), train_y.numpy())
-    return float(probe.score(test_h.numpy(), test_y.numpy()))
+    train, test = (h.detach().cpu().float().numpy() for h in (train_h, test_h))  # NumPy knows no bfloat16
+    probe.fit(train, train_y.cpu().numpy())
+    return float(probe.score(test, test_y.cpu().numpy()))
 
 
 def factor_r2(train_h: Tensor, train_factor: Tensor, test_h: Tensor, test_factor: Tensor) -> float:
@@ -194,11 +201,12 @@ def alignment(z_a: Tensor, z_b: Tensor) -> Tensor:
         raise ValueError(
             f"z_a {tuple(z_a.shape)} and z_b {tuple(z_b.shape)} must have one shape: row i of both is image i."
         )
+    z_a, z_b = at_least_float32(z_a), at_least_float32(z_b)
     return (F.normalize(z_a, dim=1) - F.normalize(z_b, dim=1)).square().sum(dim=1).mean()
 
 
 def uniformity(z: Tensor, t: float = 2.0) -> Tensor:
-    """Log of the mean Gaussian potential over distinct pairs (Wang & Isola 2020, section 4.2); lower is more even.
+    """Log of the mean Gaussian potential over distinct pairs (Wang & Isola 2020, section 4.1); lower is more even.
 
     Args:
         z: (M, D) with M >= 2, normalised here; memory grows as M², so take a few thousand rows.
@@ -210,7 +218,7 @@ def uniformity(z: Tensor, t: float = 2.0) -> Tensor:
     check_features("z", z)
     if len(z) < 2:
         raise ValueError("uniformity needs at least two rows: it compares pairs.")
-    squared_distance = torch.pdist(F.normalize(z, dim=1)).square()  # (M(M-1)/2,)
+    squared_distance = torch.pdist(F.normalize(at_least_float32(z), dim=1)).square()  # (M(M-1)/2,)
     return (-t * squared_distance).exp().mean().log()
 
 
@@ -234,7 +242,10 @@ def main(arguments: list[str] | None = None) -> int:
         if train.labels is None or test.labels is None:
             raise ValueError(f"{options.data} has no labels; an accuracy needs them.")
         if len(train.labels.unique()) < 2:
-            raise ValueError(f"{options.data} has one class; an accuracy needs two.")
+            raise ValueError(
+                f"{options.data} has one class, {train.classes[0]!r}; an accuracy needs two. If your classes are folders in "
+                "that one, name it."
+            )
         print(
             f"{options.checkpoint} on {options.data}: {len(train.images)} train images, {len(test.images)} test images"
         )

@@ -1,4 +1,4 @@
-"""A file is written whole or not at all: beside its place, flushed to the disk, and then renamed."""
+"""A file is written whole or not at all: beside its place, flushed to the disk, and then renamed. And one run a folder."""
 
 import contextlib
 import os
@@ -27,10 +27,46 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
+        flush_names(path.parent)
     finally:
         for left in (unfinished, *left_by_the_killed(path)):
             with contextlib.suppress(OSError):
                 left.unlink()
+
+
+def flush_names(folder: Path) -> None:
+    """Bring a folder's new names to the disk, where the system can: a power cut then loses none."""
+    with contextlib.suppress(OSError):  # Windows opens no folder
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """While this lasts, no other process of this host gets in here; ValueError where one is in already."""
+    own = folder / f"running.{HOST}.{os.getpid()}"
+    own.touch()
+    try:
+        for mark in set(folder.glob("running.*")) - {own}:
+            number = mark.suffix[1:]
+            if mark.stem == own.stem and number.isdigit() and is_older(int(number), mark):
+                raise ValueError(f"process {number} is at work in {folder}: wait for it, or name another folder.")
+            if mark.stem == own.stem:
+                mark.unlink(missing_ok=True)
+        yield
+    finally:
+        own.unlink(missing_ok=True)
+
+
+def is_older(process: int, mark: Path) -> bool:
+    """Is the process there, and was it before the mark? Else its number has gone to another one."""
+    try:
+        return psutil.Process(process).create_time() <= mark.stat().st_mtime
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return False
 
 
 def left_by_the_killed(path: Path) -> list[Path]:

@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import psutil
 import torch
 from PIL import Image, ImageOps
 
 from helpers.cache import cached, state_of
 from helpers.image_set import DataError, ImageSet
+from helpers.machine import usable_memory
 
 READER = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-SUFFIXES = set(".jpg .jpeg .png .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .tga .jp2 .avif .heic .heif".split())
+SUFFIXES = set(
+    ".jpg .jpeg .jpe .jfif .png .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .tga .jp2 .avif .heic .heif".split()
+)
 SIZES = (32, 64, 96)  # what an own folder is brought to: the first that the typical image fits into, else the last
 TEST_NAMES = ("test", "val", "valid", "validation")  # of the folder beside train; the first that is there serves
 
@@ -33,7 +37,10 @@ class ImageFile(NamedTuple):
 
 def load_folder(folder: Path, split: str, root: Path, image_size: int | None) -> ImageSet:
     """Every readable image of one split of a folder, square and RGB; the others are named in one warning."""
-    folder = folder.expanduser().absolute()
+    try:
+        folder = folder.expanduser().absolute()
+    except RuntimeError as problem:  # ~somebody, who is not there
+        raise DataError(f"There is no folder {folder}: {problem}") from None
     if not folder.is_dir():
         mend = "it is a file; unpack it first and name the folder" if folder.exists() else "check the path"
         raise DataError(f"There is no folder {folder}: {mend}.")
@@ -65,15 +72,13 @@ def forget_gone(caches: Path) -> None:
 
 def find_images(folder: Path) -> list[ImageFile]:
     """All image files below the folder, by their names and without hidden ones, in the same order everywhere."""
-    files = []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        here = Path(place)
-        own = here.resolve()
-        folders[:] = [  # neither hidden ones nor a link back to where we came from
-            name
-            for name in folders
-            if not name.startswith((".", "__")) and not own.is_relative_to((here / name).resolve())
-        ]
+    files, closed = [], []
+    around = {os.fspath(folder): {folder.resolve()}}  # of each place to come, the real folders that it lies in
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=closed.append):
+        here, above = Path(place), around.pop(place)
+        real = {name: (here / name).resolve() for name in folders if not name.startswith((".", "__"))}
+        folders[:] = [name for name in real if not any(one.is_relative_to(real[name]) for one in above)]  # no way back
+        around |= {os.path.join(place, name): above | {real[name]} for name in folders}
         for name in names:
             if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("."):
                 try:
@@ -82,6 +87,10 @@ def find_images(folder: Path) -> list[ImageFile]:
                 except OSError:
                     size, modified = -1, 0
                 files.append(ImageFile((here / name).relative_to(folder).as_posix(), size, modified))
+    if closed:
+        raise DataError(
+            f"{closed[0].filename} cannot be opened: {closed[0].strerror}. Change its rights, or move it away."
+        )
     return sorted(files)
 
 
@@ -92,20 +101,22 @@ def read_folder(folder: Path, files: list[ImageFile], split: str, image_size: in
         raise DataError(
             f"{folder} has no images for the split {split!r}: {len(files)} are too few to set a fifth aside."
         )
-    size = image_size or typical_size(folder, files)
-    try:
-        images = np.empty((len(chosen), 3, size, size), dtype=np.uint8)  # (M, 3, H, H)
-    except MemoryError:
-        need = len(chosen) * 3 * size**2 / 1e9
-        raise DataError(f"{folder} needs {need:.1f} GB of memory at image_size={size}; choose a smaller one.") from None
     labels, skipped = [], list(left_out)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about oddities that do no harm here
+        size = image_size or typical_size(folder, files)
+        need, free = len(chosen) * 3 * size**2, usable_memory(psutil.virtual_memory().available)
+        if need > free:
+            raise DataError(
+                f"{folder} needs {need / 1e9:.1f} GB of memory at image_size={size}, and {free / 1e9:.1f} are free; "
+                "choose a smaller one."
+            )
+        images = np.empty((len(chosen), 3, size, size), dtype=np.uint8)  # (M, 3, H, H)
         for file, label in chosen:
             try:
                 images[len(labels)] = read_image(folder / file.path, size)
             except Exception as problem:  # a broken file may raise anything
-                skipped.append(f"{file.path} ({'empty file' if file.size == 0 else explain(problem)})")
+                skipped.append(f"{file.path} ({explain(problem, file)})")
             else:
                 labels.append(label)
     if not labels:
@@ -188,9 +199,13 @@ def in_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def explain(problem: Exception) -> str:
+def explain(problem: Exception, file: ImageFile) -> str:
+    """Why a file is left out, for the warning."""
+    if file.size == 0:
+        return "empty file"
     if isinstance(problem, Image.UnidentifiedImageError) or not str(problem):
-        return "not a readable image"
+        save_as = "; save it as JPEG" if file.path.lower().endswith((".heic", ".heif")) else ""
+        return f"not a readable image{save_as}"
     return str(problem).split(": '")[0]  # without the path that the system adds
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from helpers.evaluation import nearest_neighbours
+from helpers.evaluation import nearest_neighbours, vote
 from helpers.features import check_features
 
 
@@ -67,7 +67,5 @@ def embedding_map(
     cosine, index = cosine[others].view(len(h), -1), index[others].view(len(h), -1)  # (M, k) both
     knn = None
     if labels is not None:
-        votes = h.new_zeros(len(h), int(labels.max()) + 1)  # (M, C)
-        votes.scatter_add_(1, labels[index], ((cosine - 1) / 0.1).exp())
-        knn = (votes.argmax(dim=1) == labels).double().mean().item()
+        knn = (vote(cosine, labels[index]) == labels).double().mean().item()
     return EmbeddingMap(project(h, method, start=start), index, knn, method)

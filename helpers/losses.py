@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 COLDEST = 0.003  # the lowest temperature of nt_xent_chunked
+DIVERGED = "z_a or z_b has NaN or infinite entries; did training diverge? Try a smaller learning rate."
 
 
 def cosine_similarities(z: Tensor) -> Tensor:
@@ -85,8 +86,10 @@ def nt_xent_chunked(z_a: Tensor, z_b: Tensor, temperature: float = 0.5, chunk: i
         () as `nt_xent`; it can be differentiated once.
 
     Raises:
-        ValueError: as for `nt_xent`, and for a temperature below 0.003.
+        ValueError: as for `nt_xent`, and for a temperature that is a tensor, or below 0.003.
     """
+    if isinstance(temperature, Tensor):
+        raise ValueError("temperature is a tensor; nt_xent_chunked takes a number. nt_xent learns one, too.")
     z = stack_views(z_a, z_b, temperature)  # (2N, D)
     if temperature < COLDEST:
         raise ValueError(f"temperature is {temperature}; nt_xent_chunked needs at least {COLDEST}, nt_xent takes any.")
@@ -227,8 +230,8 @@ def stack_views(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be a positive number, such as 0.5; it is {temperature}.")
     z = at_least_float32(torch.cat([z_a, z_b]))  # (2N, D)
-    if not z.isfinite().all():
-        raise ValueError("z_a or z_b has NaN or infinite entries; did training diverge? Try a smaller learning rate.")
+    if z.device.type == "cpu" and not z.isfinite().all():  # to ask a GPU is to wait for it; step_on_views asks once
+        raise ValueError(DIVERGED)
     return z
 
 

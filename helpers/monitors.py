@@ -82,5 +82,7 @@ def keep_moments(folder: Path, model: nn.Module, recipe: Recipe, done: int, moni
         return monitor(model) if monitor else {}
 
     if done == 0:
+        for old in folder.glob("epoch-*.pt"):  # of an earlier run
+            old.unlink()
         keep(model)
     return watched

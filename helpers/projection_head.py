@@ -111,7 +111,7 @@ class LinearClassifier(nn.Module):
 
 
 def linear_classifier(model: SimCLR, num_classes: int) -> LinearClassifier:
-    """Throw the head away and put on h a linear layer, which alone learns (SimCLR, section 4).
+    """Throw the head away and put on h a linear layer, which alone learns (SimCLR, section 2.3).
 
     Args:
         model: has .encoder and .head; it stays as it was.

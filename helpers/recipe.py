@@ -20,7 +20,9 @@ class Recipe:
     """All settings of one pretraining run. The defaults suit the built-in pictures and two CPU cores."""
 
     arch: str = "resnet8"  # the shortest h, 128 numbers; resnet18 needs 9 times the arithmetic
-    small_images: bool = False  # the ImageNet stem has a tenth of the arithmetic; True (3×3 stem) sees more, given time
+    small_images: bool = (
+        False  # the ImageNet stem has a twelfth of the arithmetic; True (3×3 stem) sees more, given time
+    )
     view_size: int = 32  # pixels; the side of the images
     epochs: float = 20  # times every image is seen; 2.5 ends in the middle of the third epoch
     batch_size: int = 128  # N images, so 2N views and 2N - 2 negatives for each anchor
@@ -126,6 +128,8 @@ def check_sizes(images: Tensor, recipe: Recipe) -> None:
         raise ValueError(f"batch_size is {recipe.batch_size}; with fewer than 2 images there are no negatives.")
     if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
         raise ValueError(f"images must be (M, 3, H, W) uint8, not {tuple(images.shape)} {images.dtype}.")
+    if len(images) < 2:
+        raise ValueError("There is one image; training needs others to tell it from, as many as a batch has.")
     if len(images) < recipe.batch_size:
         raise ValueError(
             f"{len(images)} images are fewer than one batch of {recipe.batch_size}, and incomplete batches are "

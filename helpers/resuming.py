@@ -16,14 +16,14 @@ class Interrupted(KeyboardInterrupt):
         return [str(self)]
 
 
-def save(checkpoint, model, optimizer, generator, images, recipe, history) -> None:
-    """Write all that the next epoch depends on."""
+def save(checkpoint, model, optimizer, generator, mark, recipe, history) -> None:
+    """Write all that the next epoch depends on. mark: the images' fingerprint."""
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "generator": generator.get_state()}
-    state |= {"history": history, "recipe": asdict(recipe), "images": checkpoints.fingerprint(images)}
+    state |= {"history": history, "recipe": asdict(recipe), "images": mark}
     checkpoints.save_checkpoint(checkpoint, state)
 
 
-def resume(checkpoint, model, optimizer, generator, images, recipe) -> dict:
+def resume(checkpoint, model, optimizer, generator, mark, recipe) -> dict:
     """Put model, optimizer and generator where the checkpoint left them, and return its history."""
     state = checkpoints.load_checkpoint(checkpoint)
     if not {"model", "optimizer", "generator", "history", "recipe", "images"} <= state.keys():
@@ -33,11 +33,14 @@ def resume(checkpoint, model, optimizer, generator, images, recipe) -> dict:
     afresh = "Delete it to start afresh, or choose another file."
     if changed:
         raise ValueError(f"{checkpoint} comes from a run with another {', another '.join(changed)}. {afresh}")
-    if state["images"] != checkpoints.fingerprint(images):
+    if state["images"] != mark:
         raise ValueError(f"{checkpoint} comes from a run on other images. {afresh}")
+    own, kept = ({name: value.shape for name, value in some.items()} for some in (model.state_dict(), state["model"]))
     try:
-        model.load_state_dict(state["model"])
+        if own != kept:  # load_state_dict would notice, with half of the weights copied
+            raise ValueError
         optimizer.load_state_dict(state["optimizer"])
+        model.load_state_dict(state["model"])
     except (RuntimeError, ValueError):
         raise ValueError(f"{checkpoint} holds the weights of another architecture than this model. {afresh}") from None
     generator.set_state(state["generator"])

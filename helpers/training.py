@@ -6,6 +6,7 @@ With `torchrun --nproc-per-node 2` in place of `python`, two processes share eve
 """
 
 import argparse
+import contextlib
 import copy
 import itertools
 import json
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
-from helpers import checkpoints, data, distributed, encoder
+from helpers import checkpoints, data, distributed, encoder, files, losses
 from helpers.augmentation import TwoViewsOfBatch
 from helpers.clinic import CAUSES, clinic, clinic_curves  # noqa: F401  the fourth exercise of 05 belongs here too
 from helpers.distributed import nt_xent  # losses.nt_xent, for one process or several
@@ -75,7 +76,10 @@ def step_on_views(model: nn.Module, optimizer: Optimizer, views: Sequence[Tensor
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    return loss.item()
+    value = loss.item()
+    if not math.isfinite(value):
+        raise ValueError(losses.DIVERGED)
+    return value
 
 
 def pretrain(
@@ -117,9 +121,10 @@ def pretrain(
     optimizer = optimizer_for(model, recipe)
     generator = torch.Generator().manual_seed(recipe.seed)
     history = {"loss": [], "lr": [], "epochs": []}
+    mark = checkpoints.fingerprint(images) if checkpoint is not None else None
     with fast(model), stoppable(checkpoint, recipe):
         if checkpoint is not None and Path(checkpoint).exists():
-            history = resume(checkpoint, model, optimizer, generator, images, recipe)
+            history = resume(checkpoint, model, optimizer, generator, mark, recipe)
         shared = distributed.share(model)  # the model itself, where no other process takes part
         for epoch in range(len(history["epochs"]), math.ceil(recipe.epochs)):
             order = torch.randperm(len(images), generator=generator)
@@ -137,7 +142,7 @@ def pretrain(
             first = distributed.rank() == 0
             history["epochs"].append({"epoch": epoch + 1, **(monitor(model) if monitor and first else {})})
             if checkpoint is not None and first:
-                save(checkpoint, model, optimizer, generator, images, recipe, history)
+                save(checkpoint, model, optimizer, generator, mark, recipe, history)
     return history
 
 
@@ -252,7 +257,8 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
             keep.unlink(missing_ok=True)
         epochs = epochs_in(arguments.seconds, model, pictures, two_views, recipe, monitor, keep)
         recipe = replace(recipe, epochs=epochs)
-    history = with_progress_bar(model, pictures, two_views, recipe, monitor, checkpoint)
+    with files.alone_in(out) if distributed.rank() == 0 else contextlib.nullcontext():
+        history = with_progress_bar(model, pictures, two_views, recipe, monitor, checkpoint)
     if distributed.rank() > 0:
         return
     if done == math.ceil(recipe.epochs) and (out / "result.json").exists():

@@ -159,6 +159,33 @@ def test_settings_that_make_no_sense_are_refused_in_a_sentence(settings, words):
         augmentation.batch_views(**({"size": 24} | settings))
 
 
+def test_whole_numbers_that_are_no_bytes_are_refused():
+    with pytest.raises(ValueError, match="images are torch.int64; uint8, 0 to 255, or float, 0 to 1, is wanted"):
+        augmentation.view(torch.full((2, 3, 8, 8), 200), seeded())
+
+
+def test_histograms_of_bytes_are_those_of_floats():
+    x_a, x_b = (255 * random_images(2)).byte()
+    wanted = augmentation.histogram_similarity(x_a / 255, x_b / 255)
+    assert augmentation.histogram_similarity(x_a, x_b) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    "image, words",
+    [
+        (torch.zeros(8, 9, 3), r"try image\.permute\(2, 0, 1\)"),
+        (torch.zeros(1, 8, 9), r"try image\.expand\(3, -1, -1\)"),
+        (torch.zeros(4, 8, 9), r"try image\[:3\]"),
+        (torch.zeros(5, 3, 8, 9), "one image of the batch at a time"),
+        (torch.zeros(8, 9), r"\(3, H, W\) is wanted\.$"),
+        ("cat.jpg", "the image is a str; a tensor, an array or a PIL image is wanted"),
+    ],
+)
+def test_what_is_no_image_is_refused_with_what_makes_one_of_it(image, words):
+    with pytest.raises(ValueError, match=words):
+        augmentation.to_image(image)
+
+
 def test_a_single_image_is_refused_with_the_mend():
     with pytest.raises(ValueError, match=r"image\[None\]"):
         augmentation.view(torch.zeros(3, 8, 8), seeded())

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -226,3 +227,52 @@ def test_one_byte_of_the_last_picture_makes_other_images():
     other[-1, 2, 1, 1] = 1
     assert checkpoints.fingerprint(images) == checkpoints.fingerprint(images.clone())
     assert checkpoints.fingerprint(images) != checkpoints.fingerprint(other)
+
+
+def test_a_run_named_by_its_folder_is_told_where_the_checkpoint_is(tmp_path):
+    checkpoints.save_checkpoint(tmp_path / "checkpoint.pt", {"step": 1})
+    with pytest.raises(ValueError, match=r"is a folder; its checkpoint is .*checkpoint\.pt"):
+        checkpoints.load_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_that_may_not_be_opened_is_no_damaged_one(tmp_path, monkeypatch):
+    checkpoints.save_checkpoint(tmp_path / "a.pt", {"step": 1})
+    monkeypatch.setattr(Path, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    with pytest.raises(OSError, match="Permission denied"):
+        checkpoints.load_checkpoint(tmp_path / "a.pt")
+
+
+def test_a_number_beyond_float16_is_kept_as_its_largest(model, tmp_path):
+    with torch.no_grad():
+        model.encoder.bn1.running_var.fill_(1e6)
+    checkpoints.save_model(tmp_path / "M.SAFETENSORS", model, asdict(RECIPE))
+    loaded, _ = checkpoints.load_model(tmp_path / "M.SAFETENSORS")
+    assert (loaded.encoder.bn1.running_var == 65504).all()
+
+
+def test_a_second_process_is_kept_out_of_a_folder_while_the_first_is_in(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from helpers.files import alone_in\n"
+        "with alone_in(Path(sys.argv[1])):\n    print('in', flush=True); sys.stdin.read()"
+    )
+    start = [sys.executable, "-c", code, str(tmp_path)]
+    first = subprocess.Popen(start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert first.stdout.readline() == "in\n"
+    with (
+        pytest.raises(ValueError, match=f"process {first.pid} is at work in .*: wait for it"),
+        files.alone_in(tmp_path),
+    ):
+        pass
+    first.kill(), first.wait(), first.stdin.close(), first.stdout.close()
+    assert list(tmp_path.glob("running.*"))
+    with files.alone_in(tmp_path):  # the first one is gone, and what it left with it
+        assert [path.name for path in tmp_path.iterdir()] == [f"running.{files.HOST}.{os.getpid()}"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_mark_whose_number_has_gone_to_a_younger_process_keeps_nobody_out(tmp_path):
+    mark = tmp_path / f"running.{files.HOST}.{os.getppid()}"
+    mark.touch()
+    os.utime(mark, (1e9, 1e9))  # long before that process began
+    with files.alone_in(tmp_path):
+        assert not mark.exists()

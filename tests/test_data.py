@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 import tracemalloc
 import warnings
@@ -24,6 +25,7 @@ from PIL import Image
 from torchvision import datasets
 
 from helpers import data, shapes
+from helpers import folder as own_folder
 from helpers.cache import write_arrays
 from helpers.data import DataError, ImageSet, load_images
 
@@ -81,6 +83,26 @@ def files_limited_to(size: int):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def as_nobody():
+    """A folder that other users than this one reach, too."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def as_another_user():
+    """Without root's right to read whatever there is."""
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    try:
+        root and os.seteuid(65534)
+        yield
+    finally:
+        root and os.seteuid(0)
 
 
 def leftovers(root: Path) -> list[Path]:
@@ -453,6 +475,59 @@ def test_a_link_that_leads_back_is_not_followed_and_one_that_leads_on_is(tmp_pat
     except OSError:
         pytest.skip("links cannot be made here")
     assert load_folder(folder).labels.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_links_from_folder_to_folder_and_back_end(tmp_path):
+    folder = in_classes(tmp_path / "own", {"a": 2, "b": 3})
+    try:
+        (folder / "a" / "x").symlink_to(folder / "b", target_is_directory=True)
+        (folder / "b" / "y").symlink_to(folder / "a", target_is_directory=True)
+    except OSError:
+        pytest.skip("links cannot be made here")
+    assert len(own_folder.find_images(folder)) == 2 * (2 + 3)  # each class, and the other one through its link
+
+
+def test_a_class_that_may_not_be_opened_is_told_and_not_left_out(tmp_path, as_nobody):
+    in_classes(as_nobody, {"cat": 2, "dog": 2})
+    (as_nobody / "dog").chmod(0)
+    with as_another_user(), pytest.raises(DataError, match=r"dog cannot be opened: .*\. Change its rights"):
+        own_folder.find_images(as_nobody)
+
+
+@pytest.mark.parametrize(
+    "name, words", [("folder:", "names no folder"), ("folder:~nobody-of-that-name/x", "no folder")]
+)
+def test_a_name_that_leads_nowhere_is_told(name, words):
+    with pytest.raises(DataError, match=words):
+        load_images(name, "train")
+
+
+def test_a_folder_larger_than_the_memory_is_told_before_it_is_read(tmp_path, monkeypatch):
+    folder = in_classes(tmp_path / "own", {"cat": 5})
+    monkeypatch.setattr(own_folder, "usable_memory", lambda free: 4 * 3 * 32 * 32 - 1)
+    with pytest.raises(DataError, match="GB of memory at image_size=32, and 0.0 are free; choose a smaller one"):
+        load_folder(folder)
+
+
+def test_a_large_picture_is_measured_without_a_word(tmp_path, monkeypatch):
+    for number in range(5):
+        save(tmp_path / "own" / f"{number}.png", plain(RED, size=(40, 40)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # more, and Pillow warns
+    assert load_folder(tmp_path / "own").images.shape[2:] == (64, 64)
+
+
+def test_an_iphones_picture_that_cannot_be_read_is_told_how_to_be_saved(tmp_path):
+    folder = in_classes(tmp_path / "own", {"train/cat": 2, "test/cat": 1})
+    (folder / "train" / "cat" / "IMG_1.HEIC").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match=r"IMG_1\.HEIC \(not a readable image; save it as JPEG\)"):
+        load_folder(folder)
+
+
+@pytest.mark.parametrize("ending", ["jfif", "jpe"])
+def test_other_names_for_jpeg_are_known(tmp_path, ending):
+    for number in range(5):
+        save(tmp_path / "own" / f"{number}.{ending}", plain(GREEN), format="JPEG")
+    assert len(load_folder(tmp_path / "own")) == 4
 
 
 def test_a_missing_folder_a_file_and_a_folder_without_images_are_told(tmp_path):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,32 +19,35 @@ from helpers import checkpoints, data, distributed, losses, monitors, resuming, 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="needs torch with gloo")
 RECIPE = training.Recipe(small_images=True, view_size=8, batch_size=6, hidden_dim=16, out_dim=8)
+KINDS = ("resnet", "plain", "blocks", "photographs")
 RATE = 1e-3  # of the runs by torchrun; a larger one makes more of bfloat16's rounding from step to step
 
 
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
+def batch(views: int) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(1)
-    return tuple(torch.rand(6, 3, 8, 8, generator=generator, dtype=torch.float64) for _ in "ab")
+    return tuple(torch.rand(6, 3, 8, 8, generator=generator, dtype=torch.float64) for _ in range(views))
 
 
 def model(kind: str) -> nn.Module:
-    """In float64. "resnet" normalises its batches, "plain" has no layer that does."""
-    built = training.build_model(RECIPE).double()
-    if kind == "plain":
+    """In float64. "resnet" normalises its batches, "photographs" its head's too; the others have no layer that does."""
+    built = training.build_model(replace(RECIPE, head_norm=kind == "photographs")).double()
+    if kind in ("plain", "blocks"):
         torch.manual_seed(2)
         built.encoder = nn.Sequential(nn.Flatten(), nn.Linear(192, 128, dtype=torch.float64), nn.ReLU())
     return built
 
 
 def step(kind: str) -> dict:
-    """Loss, gradients and buffers of one step on this process's share of the batch."""
-    mine = model(kind)
-    shared = distributed.share(mine)
-    z_a, z_b = shared(torch.cat(distributed.own_rows(*batch())))[1].chunk(2)
-    loss = distributed.nt_xent(z_a, z_b, 0.2)
-    loss.backward()
+    """Loss, gradients and buffers of one step on this process's share of the batch; in "blocks" of four anchors."""
+    mine, views, many = model(kind), 4 if kind == "photographs" else 2, distributed.MANY
+    still = torch.optim.SGD(mine.parameters(), lr=0.0)
+    try:
+        distributed.MANY = 4 if kind == "blocks" else many
+        loss = training.step_on_views(distributed.share(mine), still, distributed.own_rows(*batch(views)), 0.2)
+    finally:
+        distributed.MANY = many
     gradients = {name: weight.grad for name, weight in mine.named_parameters()}
-    return {"loss": loss.detach(), "gradients": gradients, "buffers": dict(mine.named_buffers())}
+    return {"loss": torch.tensor(loss), "gradients": gradients, "buffers": dict(mine.named_buffers())}
 
 
 def gathered() -> dict:
@@ -81,7 +85,7 @@ def process(rank: int, count: int, folder: str) -> None:
     torch.set_num_threads(1)
     meeting = {"init_method": f"file://{folder}/meeting", "timeout": datetime.timedelta(seconds=60)}
     dist.init_process_group("gloo", rank=rank, world_size=count, **meeting)
-    result = {"resnet": step("resnet"), "plain": step("plain"), "gathered": gathered(), "timed": timed()}
+    result = {kind: step(kind) for kind in KINDS} | {"gathered": gathered(), "timed": timed()}
     result["ordered"] = ordered(folder)
     try:
         distributed.own_rows(torch.zeros(count + 1, 3))
@@ -99,7 +103,7 @@ def two(tmp_path_factory) -> list[dict]:
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
-@pytest.mark.parametrize("kind", ["resnet", "plain"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_with_half_the_batch_have_the_loss_and_gradient_of_one_with_all(two, kind):
     alone = step(kind)
     for seen in two:
@@ -108,10 +112,11 @@ def test_two_processes_with_half_the_batch_have_the_loss_and_gradient_of_one_wit
             assert torch.allclose(seen[kind]["gradients"][name], slope, rtol=1e-6, atol=1e-9), name
 
 
-def test_batch_norm_counts_the_images_of_all_processes(two):
-    for name, value in step("resnet")["buffers"].items():
+@pytest.mark.parametrize("kind", ["resnet", "photographs"])
+def test_batch_norm_counts_the_images_of_all_processes(two, kind):
+    for name, value in step(kind)["buffers"].items():
         for seen in two:
-            assert torch.allclose(seen["resnet"]["buffers"][name], value, rtol=1e-6), name
+            assert torch.allclose(seen[kind]["buffers"][name], value, rtol=1e-6), name
 
 
 def test_a_gradient_comes_back_through_the_gathered_rows_from_every_process(two):

@@ -290,6 +290,16 @@ def test_uniformity_is_the_log_of_the_mean_kernel_over_distinct_pairs(generator)
     assert evaluation.uniformity(z).item() == pytest.approx(math.log(sum(kernel) / len(kernel)))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_measured_in_float32(dtype, generator):
+    z_a, z_b = torch.randn(2, 40, 5, generator=generator).to(dtype)
+    assert evaluation.alignment(z_a, z_b) == evaluation.alignment(z_a.float(), z_b.float())
+    assert evaluation.uniformity(z_a) == evaluation.uniformity(z_a.float())
+    labels = torch.arange(40) % 2
+    half, whole = ((h.requires_grad_(), labels, h, labels) for h in (z_a, z_a.float()))
+    assert evaluation.linear_probe(*half) == evaluation.linear_probe(*whole)
+
+
 def test_equal_rows_are_aligned_and_not_uniform():
     z = torch.ones(5, 3)
     assert evaluation.alignment(z, 2 * z).item() == 0
@@ -367,6 +377,15 @@ def test_a_map_keeps_two_far_groups_apart(method, generator):
     assert points.shape == (60, 2) and points.min() == 0 and points.max() == 1
     nearest = torch.cdist(points, points).fill_diagonal_(9).argmin(dim=1)
     assert (nearest % 2 == torch.arange(60) % 2).all()
+
+
+def test_the_accuracy_on_a_map_is_that_of_each_image_asked_of_all_others(generator):
+    h, labels = torch.randn(60, 4, generator=generator, dtype=torch.float64), torch.arange(60) % 3
+    right = 0
+    for i in range(60):
+        others = torch.arange(60) != i
+        right += evaluation.knn_accuracy(h[others], labels[others], h[i : i + 1], labels[i : i + 1], k=20)
+    assert latent_space.embedding_map(h, labels).knn == pytest.approx(right / 60)
 
 
 def test_an_unknown_map_is_refused_with_a_sentence():
@@ -484,7 +503,7 @@ def test_the_command_line_measures_pictures_of_the_size_it_is_given(checkpoint, 
         ("short.pt", "shapes", "cut short"),
         ("foreign.pt", "shapes", "not a checkpoint of this course"),
         ("checkpoint.pt", "folder:loose", "no labels"),
-        ("checkpoint.pt", "folder:one", "has one class; an accuracy needs two"),
+        ("checkpoint.pt", "folder:one", "has one class, 'dark'; an accuracy needs two"),
         ("checkpoint.pt", "nowhere", "There is no data set"),
     ],
 )

@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from grading import grade, intake, judge
+from grading import grade, intake, judge, pages
 from grading.build import ASSIGNMENT, NOTEBOOKS, SOURCE, instructor_notebook
 from grading.intake import STUB
 from grading.sandbox import cells, start
@@ -506,3 +506,7 @@ def test_two_grading_runs_do_not_work_on_one_class_at_a_time(tmp_path):
         fcntl.flock(lock, fcntl.LOCK_EX)
         run = make_grade(tmp_path)
     assert run.returncode == 1 and "Another grading run" in run.stderr
+
+
+def test_the_summary_links_a_students_page_whatever_the_folder_is_called():
+    assert pages.link("C# <ada>") == '<a href="feedback/C%23%20%3Cada%3E/index.html">C# &lt;ada&gt;</a>'

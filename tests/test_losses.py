@@ -400,3 +400,10 @@ def test_a_variant_has_the_gradient_of_finite_differences_and_refuses_a_batch_wi
     assert torch.autograd.gradcheck(lambda a, b: loss(a, b, 0.5), (z_a, z_b))
     with pytest.raises(ValueError, match="at least two images"):
         loss(z_a[:1], z_b[:1])
+
+
+def test_the_chunked_loss_refuses_a_temperature_that_is_learnt():
+    temperature = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(ValueError, match="takes a number. nt_xent learns one"):
+        losses.nt_xent_chunked(*pair(4, 3), temperature)
+    assert torch.autograd.gradcheck(lambda t: losses.nt_xent(*pair(4, 3), t), (temperature,))

@@ -1,5 +1,6 @@
 """Pretraining: the schedule, a step, the loop, stopping and going on, the machine, and the command line."""
 
+import copy
 import json
 import math
 import os
@@ -7,12 +8,13 @@ import shlex
 import signal
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, asdict, replace
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from grading.sandbox import asks
 from helpers import (
     augmentation,
     checkpoints,
@@ -25,6 +27,7 @@ from helpers import (
     shapes,
     training,
 )
+from helpers.checks import training as checks
 from helpers.recipe import settings_in
 
 ROOT = Path(__file__).parent.parent
@@ -242,8 +245,10 @@ def test_a_checkpoint_of_the_same_images_in_another_order_is_refused(images, tmp
 def test_a_checkpoint_of_another_architecture_is_refused(images, tmp_path):
     pretrain(images, checkpoint=tmp_path / "a.pt")
     model = training.build_model(replace(RECIPE, hidden_dim=17))
+    before = copy.deepcopy(model)
     with pytest.raises(ValueError, match="another architecture"):
         training.pretrain(model, images, training.views_of(RECIPE), RECIPE, checkpoint=tmp_path / "a.pt")
+    assert same_weights(model, before)  # not those of the checkpoint, as far as they fitted
 
 
 def test_a_model_alone_is_not_a_run_to_go_on_with(images, tmp_path):
@@ -265,6 +270,11 @@ def test_a_model_alone_is_not_a_run_to_go_on_with(images, tmp_path):
 def test_a_run_that_cannot_start_says_why(images, change, words):
     with pytest.raises(ValueError, match=words):
         pretrain(images, replace(RECIPE, **change))
+
+
+def test_one_image_alone_is_refused(images):
+    with pytest.raises(ValueError, match="There is one image; training needs others"):
+        pretrain(images[:1])
 
 
 def test_images_that_are_not_bytes_are_refused(images):
@@ -654,6 +664,19 @@ def test_the_moments_of_a_run_are_kept_after_0_1_2_4_epochs_and_at_the_end(tmp_p
     kept = sorted(path.name for path in tmp_path.iterdir())
     assert kept == [f"epoch-00{epoch}.pt" for epoch in (0, 1, 2, 4, 5)]
     assert checkpoints.load_model(tmp_path / "epoch-002.pt")[1]["hidden_dim"] == 8
+
+
+def test_a_new_run_has_no_moments_of_an_earlier_one(tmp_path):
+    recipe = replace(training.Recipe(), hidden_dim=8, epochs=5)
+    (tmp_path / "epoch-004.pt").write_bytes(b"of another run")
+    monitors.keep_moments(tmp_path, training.build_model(recipe), recipe, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-000.pt"]
+
+
+def test_the_recipe_that_answers_are_checked_with_has_every_field():
+    names = [field.name for field in fields(training.Recipe)]
+    for other in (checks.TinyRecipe, asks.TinyRecipe):
+        assert sorted(field.name for field in fields(other)) == sorted(names)
 
 
 def test_a_loop_of_ones_own_is_stopped_in_one_line_too(tmp_path):

@@ -197,6 +197,7 @@ class TinyRecipe:
     arch: str = "tiny"
     small_images: bool = True
     view_size: int = SIDE
+    views: int = 2
     strength: float = 0.5
     blur: bool = False
     fused: bool = False

@@ -57,7 +57,6 @@ def check(function: Callable) -> Callable:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
 
-    run.__wrapped_name__ = name
     return run
 
 
@@ -123,6 +122,11 @@ def expect_close(
         if not close(wrong, wanted, 10 * tolerance) and close(value, wrong, tolerance):
             raise NotYet(f"{what} gave {show(value)}, not {show(wanted)}: {sentence}")
     raise NotYet(f"{what} gave {show(value)}; {show(wanted)} is wanted. {hint}".rstrip())
+
+
+def between(generator: torch.Generator, low: int, high: int) -> int:
+    """A whole number from low to high, both included."""
+    return int(torch.randint(low, high + 1, (), generator=generator))
 
 
 def as_double(value) -> Tensor:

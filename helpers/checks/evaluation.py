@@ -5,14 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from helpers.checks.core import as_double, call, check, close, expect, expect_close, expect_tensor
+from helpers.checks.core import as_double, between, call, check, close, expect, expect_close, expect_tensor
 
 __all__ = ["check_alignment", "check_extract_features", "check_knn_accuracy", "check_linear_probe", "check_uniformity"]
-
-
-def whole(generator: torch.Generator, low: int, high: int) -> int:
-    """A whole number from low to high, both included."""
-    return int(torch.randint(low, high + 1, (), generator=generator))
 
 
 def normal(generator: torch.Generator, *shape: int) -> Tensor:
@@ -76,8 +71,8 @@ class Probe(nn.Module):
 def check_extract_features(extract_features, generator):
     """extract_features(encoder, images, batch_size) -> (M, D) float32 on the CPU."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    batch_size, side, dimensions = whole(generator, 4, 7), whole(generator, 5, 8), whole(generator, 9, 12)
-    count = 2 * batch_size + whole(generator, 2, batch_size - 1)  # two full batches and part of a third
+    batch_size, side, dimensions = between(generator, 4, 7), between(generator, 5, 8), between(generator, 9, 12)
+    count = 2 * batch_size + between(generator, 2, batch_size - 1)  # two full batches and part of a third
     images = torch.randint(256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
     encoder = Probe(3 * side * side, dimensions, generator).to(device)
     statistics, before = encoder.norm.running_mean.clone(), images.clone()
@@ -183,9 +178,9 @@ def check_knn_accuracy(knn_accuracy, generator):
     """knn_accuracy(bank_h, bank_y, query_h, query_y, k, temperature) -> fraction of queries labelled rightly."""
     settings = (
         (1, 0.1),
-        (whole(generator, 6, 9), 0.1),
-        (whole(generator, 11, 14), 0.4),
-        (whole(generator, 11, 14), 0.03),
+        (between(generator, 6, 9), 0.1),
+        (between(generator, 11, 14), 0.4),
+        (between(generator, 11, 14), 0.03),
     )
     cases = [knn_case(generator, k, temperature) for k, temperature in settings]
     what = "knn_accuracy"
@@ -264,7 +259,7 @@ def on_unit_sphere(bank_h, bank_y, query_h, *rest) -> tuple:
 
 def knn_case(generator: torch.Generator, k: int, temperature: float):
     """A bank and queries that no rounding can tip, many of which a mistake labels otherwise; 70 % are right."""
-    classes, dimensions, bank_size = 4, whole(generator, 5, 7), whole(generator, 55, 70)
+    classes, dimensions, bank_size = 4, between(generator, 5, 7), between(generator, 55, 70)
     centres = normal(generator, classes, dimensions)
     bank_y = torch.randint(classes, (bank_size,), generator=generator)
     bank_y[:classes] = torch.arange(classes)
@@ -340,7 +335,7 @@ def clusters(generator: torch.Generator, centres: Tensor, labels: Tensor) -> Ten
 @check
 def check_linear_probe(linear_probe, generator):
     """linear_probe(train_h, train_y, test_h, test_y) -> accuracy on test of a scaler and classifier fitted on train."""
-    classes, dimensions = whole(generator, 3, 5), whole(generator, 7, 10)
+    classes, dimensions = between(generator, 3, 5), between(generator, 7, 10)
     centres = 4 * torch.linalg.qr(normal(generator, dimensions, dimensions)).Q[:classes]  # (C, D), 5.6 apart
     train_y, test_y = torch.arange(24 * classes) % classes, torch.arange(60 * classes) % classes
     train_h, test_h = clusters(generator, centres, train_y), clusters(generator, centres, test_y)
@@ -448,7 +443,7 @@ def check_linear_probe(linear_probe, generator):
 @check
 def check_alignment(alignment, generator):
     """alignment(z_a, z_b): mean squared distance of positives on the unit sphere."""
-    for n, dimensions in ((whole(generator, 5, 9), whole(generator, 3, 4)), (1, 6), (33, 2)):
+    for n, dimensions in ((between(generator, 5, 9), between(generator, 3, 4)), (1, 6), (33, 2)):
         z_a = normal(generator, n, dimensions).float() * 3
         z_b = z_a + normal(generator, n, dimensions).float()
         before = z_a.clone(), z_b.clone()
@@ -482,7 +477,7 @@ def check_alignment(alignment, generator):
 @check
 def check_uniformity(uniformity, generator):
     """uniformity(z): log of the mean of exp(-2 · squared distance) over distinct pairs on the unit sphere."""
-    for m, dimensions in ((whole(generator, 5, 9), whole(generator, 3, 4)), (2, 3), (33, 2)):
+    for m, dimensions in ((between(generator, 5, 9), between(generator, 3, 4)), (2, 3), (33, 2)):
         z = normal(generator, m, dimensions).float() * 2 + 0.5
         before = z.clone()
         what = f"uniformity of {m} rows in {dimensions} dimensions"

@@ -6,20 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.checks.core import as_double, call, check, close, expect, expect_close, expect_tensor
+from helpers.checks.core import as_double, between, call, check, close, expect, expect_close, expect_tensor
 
 __all__ = ["check_linear_classifier", "check_projection_head", "check_simclr"]
-
-
-def between(low: int, high: int, generator: torch.Generator) -> int:
-    """A whole number from low to high, both included."""
-    return int(torch.randint(low, high + 1, (), generator=generator))
 
 
 @check
 def check_projection_head(ProjectionHead, generator):
     """Linear, ReLU, linear: by what it computes, whatever its layers are called."""
-    in_dim, hidden_dim, out_dim = (between(low, low + 4, generator) for low in (6, 22, 13))  # all different
+    in_dim, hidden_dim, out_dim = (between(generator, low, low + 4) for low in (6, 22, 13))  # all different
     head = build("ProjectionHead", ProjectionHead, in_dim, hidden_dim, out_dim)
     name = f"ProjectionHead({in_dim}, {hidden_dim}, {out_dim})"
     expect(
@@ -299,8 +294,8 @@ class TinyModel(nn.Module):
 
 
 def parts(generator: torch.Generator, encoder=TinyEncoder) -> tuple[TinyEncoder, TinyHead, int, int]:
-    width, out_dim = between(9, 12, generator), between(5, 7, generator)
-    return encoder(width, generator), TinyHead(width, between(14, 17, generator), out_dim), width, out_dim
+    width, out_dim = between(generator, 9, 12), between(generator, 5, 7)
+    return encoder(width, generator), TinyHead(width, between(generator, 14, 17), out_dim), width, out_dim
 
 
 @check
@@ -323,7 +318,7 @@ def check_simclr(SimCLR, generator):
             {id(p) for p in module.parameters()} <= {id(p) for p in getattr(model, part).parameters()},
             f"The model's .{part} is not the {part} that was handed in.",
         )
-    x = torch.rand(between(3, 6, generator), 3, 8, 8, generator=generator)
+    x = torch.rand(between(generator, 3, 6), 3, 8, 8, generator=generator)
     encoder.runs = head.runs = 0
     pair = call("model(x)", model.train(), x)
     expect(
@@ -392,7 +387,7 @@ def check_linear_classifier(linear_classifier, generator):
     """One linear layer on h that learns, on an encoder that nothing changes, whatever mode is asked for."""
     encoder, head, width, out_dim = parts(generator)
     original = copy.deepcopy(encoder)
-    num_classes = between(18, 21, generator)  # unlike width, hidden and out
+    num_classes = between(generator, 18, 21)  # unlike width, hidden and out
     classifier = call("linear_classifier(model, num_classes)", linear_classifier, TinyModel(encoder, head), num_classes)
     expect(
         isinstance(classifier, nn.Module),
@@ -409,7 +404,7 @@ def check_linear_classifier(linear_classifier, generator):
             f"Making the classifier already changed the encoder's `{name.removeprefix('encoder.')}`: "
             "images went through it in train mode.",
         )
-    n = between(5, 8, generator)
+    n = between(generator, 5, 8)
     x = torch.rand(n, 3, 8, 8, generator=generator)
     labels = torch.randint(num_classes, (n,), generator=generator)
     logits = call(f"The classifier, on images {tuple(x.shape)},", classifier.eval(), x)

@@ -17,16 +17,11 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from helpers.checks.core import NotYet, call, check, close, expect, expect_close
+from helpers.checks.core import NotYet, between, call, check, close, expect, expect_close
 
 __all__ = ["check_warmup_cosine", "check_train_step", "check_pretrain", "check_clinic"]
 
 CLINIC = Path(__file__).parent.parent.parent / "data" / "results" / "clinic.json"
-
-
-def draw(generator: Generator, low: int, high: int) -> int:
-    """A whole number from low to high, both included."""
-    return int(torch.randint(low, high + 1, (), generator=generator))
 
 
 # Exercise warmup_cosine ---------------------------------------------------------------------------------------------
@@ -71,8 +66,8 @@ SCHEDULE_MISTAKES = {  # what is told: (step, total, warm-up, base) -> the rate 
 @check
 def check_warmup_cosine(warmup_cosine: Callable, generator: Generator) -> None:
     """The learning rate at every step of schedules of several lengths."""
-    warmup, base_lr = draw(generator, 4, 9), 0.05 * draw(generator, 1, 9)
-    total = warmup + 2 * draw(generator, 6, 14)  # even, so that the middle of the cosine is a step
+    warmup, base_lr = between(generator, 4, 9), 0.05 * between(generator, 1, 9)
+    total = warmup + 2 * between(generator, 6, 14)  # even, so that the middle of the cosine is a step
     curve = rates(warmup_cosine, total, warmup, base_lr)
     wanted = [schedule(step, total, warmup, base_lr) for step in range(total + 1)]
     wrong = [step for step in range(total + 1) if not abs(curve[step] - wanted[step]) <= 1e-6]  # NaN is wrong too
@@ -88,7 +83,7 @@ def check_warmup_cosine(warmup_cosine: Callable, generator: Generator) -> None:
         raise NotYet(
             f"{saw}. This step belongs to {part}" + ("; the warm-up is right." if right == "is right" else ".")
         )
-    for total, warmup in ((draw(generator, 3, 9), 0), (draw(generator, 40, 60), 1)):
+    for total, warmup in ((between(generator, 3, 9), 0), (between(generator, 40, 60), 1)):
         curve = rates(warmup_cosine, total, warmup, base_lr)
         for step, rate in enumerate(curve):
             expect_close(
@@ -203,7 +198,7 @@ LOSS_MISTAKES = {
 @check
 def check_train_step(train_step: Callable, generator: Generator) -> None:
     """Two steps on a tiny model: the loss returned, the mode, and where the weights go, views together or apart."""
-    n, side, temperature, lr = draw(generator, 5, 9), 3, 0.1 * draw(generator, 1, 3), 0.5
+    n, side, temperature, lr = between(generator, 5, 9), 3, 0.1 * between(generator, 1, 3), 0.5
     start = TinySimCLR(side, generator).double()
     images = torch.rand(2, n, 3, side, side, generator=generator, dtype=torch.float64)
     noise = torch.rand(2, 2, n, 3, side, side, generator=generator, dtype=torch.float64)
@@ -330,6 +325,7 @@ class TinyRecipe:
     arch: str = "tiny"
     small_images: bool = True
     view_size: int = 4
+    views: int = 2
     strength: float = 0.5
     blur: bool = False
     fused: bool = False
@@ -447,8 +443,8 @@ def observe(
 @check
 def check_pretrain(pretrain: Callable, generator: Generator) -> None:
     """A tiny run; then the same run stopped in its second epoch and called again, which must end in the same place."""
-    count = 20 + draw(generator, 2, 4)  # a rest of one image would stop batch-norm before its batch is seen
-    recipe = TinyRecipe(epochs=3, seed=draw(generator, 1, 10**6), base_lr=1e-3 * draw(generator, 3, 9))
+    count = 20 + between(generator, 2, 4)  # a rest of one image would stop batch-norm before its batch is seen
+    recipe = TinyRecipe(epochs=3, seed=between(generator, 1, 10**6), base_lr=1e-3 * between(generator, 3, 9))
     images, steps = numbered_images(count), count // 5
     model, other = TinySimCLR(4, generator), TinySimCLR(4, generator)
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from helpers import evaluation
 from helpers.augmentation import TwoViewsOfBatch
+from helpers.controls import shuffled_batches
 from helpers.data import ImageSet
 from helpers.losses import cosine_similarities, nt_xent, positive_index
 from helpers.machine import fast
@@ -84,12 +85,8 @@ def train(
     steps = steps_in(lab)
     optimizer = optimizer_for(model, recipe)
     generator = Generator().manual_seed(recipe.seed)
-    order = torch.empty(0, dtype=torch.int64)
     with fast(model.train()):
-        for step in range(steps):
-            while len(order) < min(recipe.batch_size, len(bank)):
-                order = torch.cat([order, torch.randperm(len(bank), generator=generator)])
-            rows, order = order[: recipe.batch_size], order[recipe.batch_size :]
+        for step, rows in enumerate(shuffled_batches(len(bank), recipe.batch_size, steps, generator)):
             for group in optimizer.param_groups:
                 group["lr"] = warmup_cosine(step, steps, round(recipe.warmup_fraction * steps), recipe.base_lr)
             _, z = model(torch.cat(two_views(bank.images[rows], generator)))  # (2N, D)

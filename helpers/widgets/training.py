@@ -65,8 +65,9 @@ def live_training(
         fresh = len(losses) - state["behind"]
         seconds = state["drawn"] - state["started"]
         left = seconds / fresh * (state["total"] - len(losses)) if fresh else None
-        widget.panels = live_panels(losses, state["total"], batch_size, epochs, ends, chance)
-        widget.words = live_words(losses, state["total"], batch_size, epochs, seconds, left)
+        curve = smooth(losses)
+        widget.panels = live_panels(curve, state["total"], batch_size, epochs, ends, chance)
+        widget.words = live_words(curve, state["total"], batch_size, epochs, seconds, left)
         widget.progress = len(losses) / state["total"]
 
     def keep_still() -> None:
@@ -119,11 +120,11 @@ def smooth(values: list[float], weight: float = 0.9) -> list[float]:
 def live_words(
     losses: list[float], total: int, batch_size: int, epochs: list[dict], seconds: float, left: float | None
 ) -> str:
-    """The panels in a sentence, as a screen reader speaks it; seconds so far and, where known, left."""
+    """The panels in a sentence, as a screen reader speaks it; smooth losses, seconds so far and, where known, left."""
     if not losses:
         return "no step yet"
     chance = math.log(2 * batch_size - 1)
-    parts = [f"step {len(losses)} of {total}", f"loss {smooth(losses)[-1]:.2f} (chance {chance:.2f})"]
+    parts = [f"step {len(losses)} of {total}", f"loss {losses[-1]:.2f} (chance {chance:.2f})"]
     if epochs and "knn" in epochs[-1]:
         parts.append(f"k-NN {epochs[-1]['knn']:.1%} after {len(epochs)} epoch{'s' * (len(epochs) > 1)}")
     if epochs and {"alignment", "uniformity"} <= epochs[-1].keys():
@@ -138,16 +139,14 @@ def live_panels(
     """One SVG a panel: the loss, and what of k-NN and alignment with uniformity the epochs hold.
 
     Args:
-        losses: one a step. total: steps of the whole run.
+        losses: one a step, smooth. total: steps of the whole run.
         epochs: the monitor's numbers, with the step each of them was taken after in `ends`.
     """
     level, steps = math.log(2 * batch_size - 1), list(range(1, len(losses) + 1))
-    shown = [value for value in smooth(losses) if math.isfinite(value)]
+    shown = [value for value in losses if math.isfinite(value)]
     margin = 0.1 * (max([*shown, level]) - min([*shown, level])) + 0.05
     y = min([*shown, level]) - margin, max([*shown, level]) + margin
-    panels = [
-        panel("loss, smoothed", f"step {total}", (0, total), y, steps, smooth(losses), level, f"chance {level:.2f}")
-    ]
+    panels = [panel("loss, smoothed", f"step {total}", (0, total), y, steps, losses, level, f"chance {level:.2f}")]
     knn = [(end, numbers["knn"]) for end, numbers in zip(ends, epochs) if "knn" in numbers]
     if knn:
         y = 0, min(1, max(0.2, *(1.15 * value for _, value in knn)))
