@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from helpers.encoder import build_encoder
+from helpers.encoder import build_encoder, with_group_norm
 from helpers.files import written_whole
 from helpers.projection_head import SimCLR, head_for
 
@@ -162,8 +162,9 @@ def load_model(path: str | Path) -> tuple[SimCLR, dict]:
             f"the recipe in {path} does not say {', '.join(sorted(missing))}: no model can be built from it."
         )
     encoder, feature_dim = build_encoder(recipe["arch"], recipe["small_images"])
-    norm = recipe.get("head_norm", False)  # older files say nothing of it
-    model = SimCLR(encoder, head_for(feature_dim, recipe["hidden_dim"], recipe["out_dim"], norm))
+    encoder = with_group_norm(encoder) if recipe.get("group_norm") else encoder  # older files say nothing of the norms
+    head = head_for(feature_dim, recipe["hidden_dim"], recipe["out_dim"], recipe.get("head_norm", False))
+    model = SimCLR(encoder, head)
     try:
         load_weights(model, state["model"])
     except ValueError as problem:

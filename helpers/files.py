@@ -64,7 +64,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 def is_older(process: int, mark: Path) -> bool:
     """Is the process there, and was it before the mark? Else its number has gone to another one."""
     try:
-        return psutil.Process(process).create_time() <= mark.stat().st_mtime
+        return psutil.Process(process).create_time() - 2 <= mark.stat().st_mtime  # seconds; the first is a rounded one
     except (psutil.NoSuchProcess, FileNotFoundError):
         return False
 

@@ -23,6 +23,7 @@ class Recipe:
     small_images: bool = (
         False  # the ImageNet stem has a twelfth of the arithmetic; True (3×3 stem) sees more, given time
     )
+    group_norm: bool = False  # in the encoder, in place of batch norm: then no image of a batch changes another
     view_size: int = 32  # pixels; the side of the images
     epochs: float = 20  # times every image is seen; 2.5 ends in the middle of the third epoch
     batch_size: int = 128  # N images, so 2N views and 2N - 2 negatives for each anchor
@@ -99,6 +100,7 @@ def build_model(recipe: Recipe) -> SimCLR:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         body, feature_dim = encoder.build_encoder(recipe.arch, recipe.small_images)
+        body = encoder.with_group_norm(body) if recipe.group_norm else body
         return SimCLR(body, head_for(feature_dim, recipe.hidden_dim, recipe.out_dim, recipe.head_norm))
 
 

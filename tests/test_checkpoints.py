@@ -276,3 +276,14 @@ def test_a_mark_whose_number_has_gone_to_a_younger_process_keeps_nobody_out(tmp_
     os.utime(mark, (1e9, 1e9))  # long before that process began
     with files.alone_in(tmp_path):
         assert not mark.exists()
+
+
+def test_a_model_with_group_norm_or_a_norm_in_its_head_comes_back_as_it_was(tmp_path):
+    for change in ({"group_norm": True}, {"head_norm": True}):
+        recipe = replace(RECIPE, **change)
+        built = training.build_model(recipe).eval()
+        checkpoints.save_checkpoint(tmp_path / "a.pt", {"model": built.state_dict(), "recipe": asdict(recipe)})
+        loaded, kept = checkpoints.load_model(tmp_path / "a.pt")
+        x = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        assert training.Recipe(**kept) == recipe
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(loaded(x), built(x), strict=True))

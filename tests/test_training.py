@@ -170,6 +170,13 @@ def test_a_run_with_another_optimizer_more_views_and_half_an_epoch_resumes_as_ex
     assert same_weights(again, whole) and resumed == history
 
 
+def test_a_recipe_with_group_norm_has_no_batch_norm_in_its_encoder_and_learns():
+    images, _, _ = shapes.render(32, seed=1)
+    model, history = pretrain(images, replace(RECIPE, group_norm=True, epochs=12, strength=0.0))
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in model.encoder.modules())
+    assert sum(history["loss"][-8:]) / 8 < math.log(15) - 0.3 < history["loss"][0]
+
+
 @pytest.mark.parametrize(
     "views",
     [
@@ -453,7 +460,26 @@ def test_the_command_of_a_result_makes_the_same_weights_in_another_folder(folder
 
 def test_every_field_of_a_recipe_can_be_set_on_the_command_line():
     other = training.Recipe(
-        "resnet18", True, 24, 2.5, 64, 3, "lars", 0.5, 0.1, 0.2, 0.3, 0.4, True, True, (0.1, 0.9), 256, True, 64, 7
+        "resnet18",
+        True,
+        True,
+        24,
+        2.5,
+        64,
+        3,
+        "lars",
+        0.5,
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+        True,
+        True,
+        (0.1, 0.9),
+        256,
+        True,
+        64,
+        7,
     )
     fields, default = asdict(other), asdict(training.Recipe())
     assert all(fields[name] != default[name] for name in default)

@@ -196,6 +196,7 @@ class TinyRecipe:
     optimizer: str = "adamw"
     arch: str = "tiny"
     small_images: bool = True
+    group_norm: bool = False
     view_size: int = SIDE
     views: int = 2
     strength: float = 0.5

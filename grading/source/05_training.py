@@ -444,7 +444,7 @@ print("Training uses", "your views, one by one." if two_views is one_by_one else
 SECONDS, START_AFRESH = 150, False
 
 folder = data.DATA.parent / "runs" / ("05-quick" if course.quick() else "05")
-if START_AFRESH or course.quick():
+if START_AFRESH or course.quick() or not (folder / "run.pt").exists():  # what is left of a deleted run goes, too
     shutil.rmtree(folder, ignore_errors=True)
 if course.quick():
     pictures, recipe = pictures.subset(torch.arange(min(256, len(pictures)))), replace(recipe, batch_size=64)
