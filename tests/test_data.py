@@ -1,8 +1,10 @@
 """helpers/data.py: what is loaded is what was stored, and whatever cannot be loaded is told in one sentence."""
 
 import dataclasses
+import functools
 import hashlib
 import http.server
+import json
 import os
 import pickle
 import shutil
@@ -24,7 +26,7 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from helpers import data, shapes
+from helpers import data, shapes, training
 from helpers import folder as own_folder
 from helpers.cache import write_arrays
 from helpers.data import DataError, ImageSet, load_images
@@ -910,6 +912,14 @@ def test_four_of_the_ten_classes_of_stl10(tiny_stl10, tmp_path):
     rows = [row for row, label in enumerate(labels) if label in (3, 5, 8, 9)]
     assert np.array_equal(read.images.numpy(), images[rows])
     assert read.labels.tolist() == [{3: 0, 5: 1, 8: 2, 9: 3}[labels[row]] for row in rows]
+
+
+def test_a_run_on_stl10_sees_the_unlabelled_split_and_is_watched_on_the_labelled_one(tiny_stl10, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "load_images", functools.partial(load_images, root=tmp_path / "root"))
+    words = ["--data", "stl10", "--arch", "resnet8", "--image-size", "16", "--batch-size", "8", "--epochs", "1"]
+    assert training.main([*words, "--out", str(tmp_path / "run")]) == 0
+    history = json.loads((tmp_path / "run" / "result.json").read_text())["history"]
+    assert len(history["loss"]) == 30 // 8 and 0 <= history["epochs"][0]["knn"] <= 1
 
 
 def test_the_unlabelled_split_of_stl10_is_kept_whole_when_classes_are_chosen(tiny_stl10, tmp_path):

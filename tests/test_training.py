@@ -401,6 +401,17 @@ def test_cores_are_capped_by_the_quota_of_the_container(tmp_path, files, groups,
     assert machine.usable_cores(tmp_path / "cgroup", tmp_path / "tree") == (cores or everything)
 
 
+def test_torch_is_given_no_more_threads_than_there_are_cores_and_keeps_fewer():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(machine.usable_cores() + 3)
+        assert machine.cap_threads() == torch.get_num_threads() == machine.usable_cores()
+        torch.set_num_threads(1)
+        assert machine.cap_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(
     "files, groups, left",
     [
