@@ -247,15 +247,29 @@ def test_what_was_found_on_photographs_stands_below_the_whole_run(capsys, monkey
 
 
 def test_few_labels_are_asked_of_a_frozen_a_fine_tuned_and_an_untrained_encoder(lab, monkeypatch):
-    fits, real = [], catalogue.controls.fit_classifier
+    fits, real, probed = [], catalogue.controls.fit_classifier, []
+    untrained = catalogue.controls.random_encoder(lab.recipe.arch, lab.recipe.small_images, lab.recipe.seed)
+    pretrained, real_features = core.train(lab).encoder, catalogue.evaluation.extract_features
+
+    def same(one, other):
+        return all(
+            torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+        )
+
+    def features(encoder, images):
+        probed.append((len(images), same(encoder, pretrained)))
+        return real_features(encoder, images)
 
     def watched(encoder, images, labels, num_classes, steps, seed):
         fits.append((len(images), steps))
+        assert same(encoder, pretrained if len(fits) % 2 else untrained)
         return real(encoder, images=images, labels=labels, num_classes=num_classes, steps=steps, seed=seed)
 
     monkeypatch.setattr(catalogue.controls, "fit_classifier", watched)
+    monkeypatch.setattr(catalogue.evaluation, "extract_features", features)
     rows = dict(catalogue.few_labels(lab, ("1 %", "100 %")))
     assert all({"frozen", "fine-tuned", "from scratch", "gain"} == set(numbers) for numbers in rows.values())
+    assert probed == [(20, True), (len(lab.queries), True), (64, True), (len(lab.queries), True)]  # frozen
     assert fits == [(20, 2), (20, 6), (64, 2), (64, 6)]  # from scratch as long as pretraining (4 steps) and fine-tuning
 
 
