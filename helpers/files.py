@@ -50,12 +50,13 @@ def alone_in(folder: Path) -> Iterator[None]:
     own = folder / f"running.{HOST}.{os.getpid()}"
     own.touch()
     try:
-        for mark in set(folder.glob("running.*")) - {own}:
-            number = mark.suffix[1:]
-            if mark.stem == own.stem and number.isdigit() and is_older(int(number), mark):
-                raise ValueError(f"process {number} is at work in {folder}: wait for it, or name another folder.")
-            if mark.stem == own.stem:
-                mark.unlink(missing_ok=True)
+        others = [mark for mark in folder.glob("running.*") if mark.stem == own.stem and mark != own]
+        for mark in others:
+            if is_older(int(mark.suffix[1:]), mark):
+                raise ValueError(
+                    f"process {mark.suffix[1:]} is at work in {folder}: wait for it, or name another folder."
+                )
+            mark.unlink(missing_ok=True)
         yield
     finally:
         own.unlink(missing_ok=True)

@@ -595,6 +595,7 @@ def test_photographs_of_96_pixels_get_the_large_image_stem_and_those_of_32_the_s
         (["--set", "blur=yes"], "blur=yes cannot be read; write it as blur=False."),
         (["--set", "area=0.5"], "area=0.5 cannot be read; write it as area=0.5,1.0."),
         (["--set", "views=1", "--batch-size", "8"], "views is 1"),
+        (["--set", "views=0"], "views is 0"),
         (["--set", "area=1,0.5", "--batch-size", "8"], "area is (1.0, 0.5)"),
         (["--set", "hidden_dim=0", "--batch-size", "8"], "hidden_dim is 0"),
         (["--set", "warmup_fraction=5", "--batch-size", "8"], "warmup_fraction is 5"),
