@@ -381,9 +381,9 @@ for small_images in (True, False):
     print(f"small_images={small_images!s:5}  {encoder.multiply_adds(f, 32) / 1e6:5.1f} million multiply-adds an image")
 
 # %% [markdown]
-# The cheap one sees every image many more times in the same three minutes. With a GPU, or an hour, try
-# `small_images=True` in the call of `recipe_for` below, and `SECONDS, START_AFRESH = 3600, True` further down. (For
-# photographs of up to 64 pixels, where fine texture counts, the recipe takes the stem for small images by itself, an
+# The cheap one sees every image many more times in the same three minutes; in few epochs the other hardly begins
+# (`predict("stem", ...)` in 02). With a GPU, or an hour, try `small_images=True` in the call of `recipe_for` below, and
+# `SECONDS, START_AFRESH = 3600, True` further down. (For photographs of up to 64 pixels, where fine texture counts, the recipe takes the stem for small images by itself, an
 # encoder four times as wide, and views of half the side.)
 
 # %%
