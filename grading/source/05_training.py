@@ -383,8 +383,8 @@ for small_images in (True, False):
 # %% [markdown]
 # The cheap one sees every image many more times in the same three minutes; in few epochs the other hardly begins
 # (`predict("stem", ...)` in 02). With a GPU, or an hour, try `small_images=True` in the call of `recipe_for` below, and
-# `SECONDS, START_AFRESH = 3600, True` further down. (For photographs of up to 64 pixels, where fine texture counts, the recipe takes the stem for small images by itself, an
-# encoder four times as wide, and views of half the side.)
+# `SECONDS, START_AFRESH = 3600, True` further down. (For photographs of up to 64 pixels, where fine texture counts, the
+# recipe takes the stem for small images by itself, an encoder four times as wide, and views of half the side.)
 
 # %%
 pictures = data.load_images(course.data_name(), "pretrain")
