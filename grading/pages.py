@@ -1,6 +1,7 @@
 """The pages of a grading run: one for each student, one summary for the instructor. Everything from outside is escaped."""
 
 import html
+import os
 import re
 import statistics
 import urllib.parse
@@ -85,7 +86,10 @@ def write_summary(path: Path, records: dict[str, dict], worth: dict[str, float])
         )
     body += [
         "</table><h2>Students</h2><table>",
-        *[f"<tr><td>{link(student)}<td class=number>{record['row']['total']:g}" for student, record in records.items()],
+        *[
+            f"<tr><td>{link(name, each['row']['student'])}<td class=number>{each['row']['total']:g}"
+            for name, each in records.items()
+        ],
         "</table>",
     ]
     unfinished = path.with_suffix(".part")
@@ -94,6 +98,6 @@ def write_summary(path: Path, records: dict[str, dict], worth: dict[str, float])
     unfinished.replace(path)
 
 
-def link(student: str) -> str:
-    """To a student's page; a folder may be called as it likes."""
-    return f'<a href="feedback/{urllib.parse.quote(student)}/index.html">{html.escape(student)}</a>'
+def link(student: str, shown: str) -> str:
+    """To a student's page; a folder may be called as it likes, in bytes that are no text, too."""
+    return f'<a href="feedback/{urllib.parse.quote(os.fsencode(student))}/index.html">{html.escape(shown)}</a>'

@@ -509,4 +509,5 @@ def test_two_grading_runs_do_not_work_on_one_class_at_a_time(tmp_path):
 
 
 def test_the_summary_links_a_students_page_whatever_the_folder_is_called():
-    assert pages.link("C# <ada>") == '<a href="feedback/C%23%20%3Cada%3E/index.html">C# &lt;ada&gt;</a>'
+    assert pages.link("C# <ada>", "C# <ada>") == '<a href="feedback/C%23%20%3Cada%3E/index.html">C# &lt;ada&gt;</a>'
+    assert pages.link("ren\udce9", "ren?") == '<a href="feedback/ren%E9/index.html">ren?</a>'  # bytes that are no text
