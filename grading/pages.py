@@ -65,13 +65,11 @@ def write_summary(path: Path, records: dict[str, dict], worth: dict[str, float])
     rows = [record["row"] for record in records.values()]
     totals = [row["total"] for row in rows]
     body = [f"<p>{len(rows)} submissions, median {statistics.median(totals):g} of {sum(worth.values()):g} points.</p>"]
-    looks = [(row["student"], row["note"]) for row in rows if row["note"]]
+    links = {student: link(student, record["row"]["student"]) for student, record in records.items()}
+    notes = {student: note for student, record in records.items() if (note := record["row"]["note"])}
+    looks = [f"<tr><td>{links[student]}<td>{html.escape(note)}" for student, note in notes.items()]
     body.append("<h2>Need a human look</h2>")
-    body += (
-        ["<table>", *[f"<tr><td>{link(name)}<td>{html.escape(note)}" for name, note in looks], "</table>"]
-        if looks
-        else ["<p>None.</p>"]
-    )
+    body += ["<table>", *looks, "</table>"] if looks else ["<p>None.</p>"]
     body += [
         "<h2>Exercises</h2><table><tr><th>exercise<th>points<th>full<th>part<th>none<th>solved by<th>commonest diagnoses"
     ]
@@ -86,10 +84,7 @@ def write_summary(path: Path, records: dict[str, dict], worth: dict[str, float])
         )
     body += [
         "</table><h2>Students</h2><table>",
-        *[
-            f"<tr><td>{link(name, each['row']['student'])}<td class=number>{each['row']['total']:g}"
-            for name, each in records.items()
-        ],
+        *[f"<tr><td>{links[name]}<td class=number>{each['row']['total']:g}" for name, each in records.items()],
         "</table>",
     ]
     unfinished = path.with_suffix(".part")

@@ -508,6 +508,11 @@ def test_two_grading_runs_do_not_work_on_one_class_at_a_time(tmp_path):
     assert run.returncode == 1 and "Another grading run" in run.stderr
 
 
-def test_the_summary_links_a_students_page_whatever_the_folder_is_called():
-    assert pages.link("C# <ada>", "C# <ada>") == '<a href="feedback/C%23%20%3Cada%3E/index.html">C# &lt;ada&gt;</a>'
-    assert pages.link("ren\udce9", "ren?") == '<a href="feedback/ren%E9/index.html">ren?</a>'  # bytes that are no text
+def test_the_summary_links_a_students_page_whatever_the_folder_is_called(tmp_path):
+    names = {"C# <ada>": "C# <ada>", "ren\udce9": "ren?"}  # the second is bytes that are no text
+    rows = {name: {"student": shown, "total": 1.0, "note": "late", "x": 1.0} for name, shown in names.items()}
+    records = {name: {"row": row, "said": {}} for name, row in rows.items()}
+    pages.write_summary(tmp_path / "summary.html", records, {"x": 1.0})
+    page = (tmp_path / "summary.html").read_text(encoding="utf-8")
+    assert page.count('<a href="feedback/C%23%20%3Cada%3E/index.html">C# &lt;ada&gt;</a>') == 2
+    assert page.count('<a href="feedback/ren%E9/index.html">ren?</a>') == 2
