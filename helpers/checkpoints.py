@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from helpers.encoder import build_encoder, with_group_norm
+from helpers.encoder import build_encoder
 from helpers.files import written_whole
 from helpers.projection_head import SimCLR, head_for
 
@@ -161,9 +161,9 @@ def load_model(path: str | Path) -> tuple[SimCLR, dict]:
         raise ValueError(
             f"the recipe in {path} does not say {', '.join(sorted(missing))}: no model can be built from it."
         )
-    encoder, feature_dim = build_encoder(recipe["arch"], recipe["small_images"])
-    encoder = with_group_norm(encoder) if recipe.get("group_norm") else encoder  # older files say nothing of the norms
-    head = head_for(feature_dim, recipe["hidden_dim"], recipe["out_dim"], recipe.get("head_norm", False))
+    group_norm, head_norm = recipe.get("group_norm", False), recipe.get("head_norm", False)  # not in older files
+    encoder, feature_dim = build_encoder(recipe["arch"], recipe["small_images"], group_norm)
+    head = head_for(feature_dim, recipe["hidden_dim"], recipe["out_dim"], head_norm)
     model = SimCLR(encoder, head)
     try:
         load_weights(model, state["model"])

@@ -108,13 +108,14 @@ def with_group_norm(network: nn.Module, channels: int = 16) -> nn.Module:
     return copied
 
 
-def build_encoder(arch: str, small_images: bool) -> tuple[nn.Module, int]:
+def build_encoder(arch: str, small_images: bool, group_norm: bool = False) -> tuple[nn.Module, int]:
     """The encoder f of that name and the length of its representation.
 
     Args:
         arch: "resnet8" (h has 128 numbers), "resnet8x2" (256), "resnet8x2-quarters" (1024), "resnet8x4-quarters" (2048),
             "resnet18" or "resnet34" (512), "resnet50", "resnet101" or "resnet200" (2048).
         small_images: the 3×3 stem for images of about 32 pixels a side; else the ImageNet stem.
+        group_norm: in place of batch normalisation.
 
     Returns:
         encoder: (N, 3, H, W) -> h (N, feature_dim); h is an average of ReLU outputs, so never negative.
@@ -125,7 +126,7 @@ def build_encoder(arch: str, small_images: bool) -> tuple[nn.Module, int]:
         encoder = small_image_stem(encoder)
     feature_dim = encoder.fc.in_features
     encoder.fc = nn.Identity()
-    return encoder, feature_dim
+    return with_group_norm(encoder) if group_norm else encoder, feature_dim
 
 
 def feature_map_sizes(image_size: int, small_images: bool) -> list[int]:

@@ -64,7 +64,8 @@ def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float = 0.5) -> Tensor:
         () mean over the 2N anchors, float64 for float64 input, else float32; log(2N - 1) when all rows are equal.
 
     Raises:
-        ValueError: shapes that are not (N, D) twice, NaN or infinite entries, a temperature that is not > 0.
+        ValueError: shapes that are not (N, D) twice, a temperature that is not > 0; on the CPU also NaN or infinite
+            entries, which on a GPU make the loss NaN: to look for them is to wait for it.
     """
     z = stack_views(z_a, z_b, temperature)  # (2N, D)
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
@@ -230,7 +231,7 @@ def stack_views(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be a positive number, such as 0.5; it is {temperature}.")
     z = at_least_float32(torch.cat([z_a, z_b]))  # (2N, D)
-    if z.device.type == "cpu" and not z.isfinite().all():  # to ask a GPU is to wait for it; step_on_views asks once
+    if z.device.type == "cpu" and not z.isfinite().all():  # for a GPU step_on_views asks, once
         raise ValueError(DIVERGED)
     return z
 

@@ -20,9 +20,7 @@ class Recipe:
     """All settings of one pretraining run. The defaults suit the built-in pictures and two CPU cores."""
 
     arch: str = "resnet8"  # the shortest h, 128 numbers; resnet18 needs 9 times the arithmetic
-    small_images: bool = (
-        False  # the ImageNet stem has a twelfth of the arithmetic; True (3×3 stem) sees more, given time
-    )
+    small_images: bool = False  # ImageNet's stem has a twelfth of the arithmetic; True (3×3) sees more, given time
     group_norm: bool = False  # in the encoder, in place of batch norm: then no image of a batch changes another
     view_size: int = 32  # pixels; the side of the images
     epochs: float = 20  # times every image is seen; 2.5 ends in the middle of the third epoch
@@ -59,11 +57,7 @@ def recipe_for(name: str, side: int, **settings) -> Recipe:
     chosen = {"arch": arch, "view_size": side, "small_images": small and not narrow}
     if name != "shapes":
         chosen |= {"view_size": side // 2 if small and narrow else side, "small_images": small, "strength": 0.5}
-        chosen |= {
-            "area": (0.2, 1.0),
-            "views": 4,
-            "batch_size": 512 // max(1, settings.get("views", 4)),
-        }  # 512 views a step
+        chosen |= {"area": (0.2, 1.0), "views": 4, "batch_size": 512 // (settings.get("views") or 4)}  # 512 views
         chosen |= {"optimizer": "muon", "base_lr": 2e-3, "temperature": 0.1, "head_norm": True}
     recipe = Recipe(**(chosen | settings))
     lars = recipe.optimizer == "lars" and "base_lr" not in settings
@@ -103,8 +97,7 @@ def build_model(recipe: Recipe) -> SimCLR:
     """A fresh SimCLR model of the recipe, in train mode on the CPU; its random weights depend on recipe.seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        body, feature_dim = encoder.build_encoder(recipe.arch, recipe.small_images)
-        body = encoder.with_group_norm(body) if recipe.group_norm else body
+        body, feature_dim = encoder.build_encoder(recipe.arch, recipe.small_images, recipe.group_norm)
         return SimCLR(body, head_for(feature_dim, recipe.hidden_dim, recipe.out_dim, recipe.head_norm))
 
 

@@ -236,11 +236,12 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
         raise ValueError(f"--seconds is {arguments.seconds}; a number above 0 is wanted.")
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; name a folder.")
-    with distributed.first_alone():  # what it fetches or caches, the other processes find
-        images = data.load_images(arguments.data, "pretrain", image_size=arguments.image_size)
     names = ("arch", "epochs", "batch_size", "temperature", "optimizer", "base_lr", "seed")
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
-    recipe = recipe_for(arguments.data, images.images.shape[-1], **given | settings_in(arguments.set))
+    given |= settings_in(arguments.set)
+    with distributed.first_alone():  # what it fetches or caches, the other processes find
+        images = data.load_images(arguments.data, "pretrain", image_size=arguments.image_size)
+    recipe = recipe_for(arguments.data, images.images.shape[-1], **given)
     cap_threads()
     model, two_views = build_model(recipe).to(best_device()), views_of(recipe)
     pictures, labelled = near(images.images, best_device()), images
@@ -249,29 +250,29 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
     monitor = knn_monitor(labelled) if labelled.labels is not None else None
     check_sizes(images.images, recipe)
     out.mkdir(parents=True, exist_ok=True)  # where nothing can be written, that is known before the training
-    checkpoint = out / "checkpoint.pt"
-    done = epochs_done(checkpoint)
-    if arguments.seconds is not None:
-        keep = out / "epochs.txt"
-        if not checkpoint.exists():  # the number is of a run that was deleted, or had not begun
-            keep.unlink(missing_ok=True)
-        epochs = epochs_in(arguments.seconds, model, pictures, two_views, recipe, monitor, keep)
-        recipe = replace(recipe, epochs=epochs)
     with files.alone_in(out) if distributed.rank() == 0 else contextlib.nullcontext():
+        checkpoint = out / "checkpoint.pt"
+        done = epochs_done(checkpoint)
+        if arguments.seconds is not None:
+            keep = out / "epochs.txt"
+            if not checkpoint.exists():  # the number is of a run that was deleted, or had not begun
+                keep.unlink(missing_ok=True)
+            epochs = epochs_in(arguments.seconds, model, pictures, two_views, recipe, monitor, keep)
+            recipe = replace(recipe, epochs=epochs)
         history = with_progress_bar(model, pictures, two_views, recipe, monitor, checkpoint)
-    if distributed.rank() > 0:
-        return
-    if done == math.ceil(recipe.epochs) and (out / "result.json").exists():
-        print(f"{checkpoint} has all its {done} epochs already; another seed or setting needs another --out.")
-        return
-    command = shlex.join(["python", "-m", "helpers.training", *words])
-    result = {"command": command, "data": arguments.data, "seed": recipe.seed, "recipe": asdict(recipe)}
-    result |= {"versions": versions(), "device": str(best_device()), "processes": distributed.processes()}
-    result |= {"resumed_after_epoch": done, "seconds": round(time.perf_counter() - started, 1), "history": history}
-    checkpoints.write_whole(out / "result.json", f"{json.dumps(result, indent=1)}\n".encode())
-    side = ["--image-size", str(arguments.image_size)] if arguments.image_size else []
-    measure = shlex.join(["python", "-m", "helpers.evaluation", str(checkpoint), "--data", arguments.data, *side])
-    print(f"Written: {checkpoint} and {out / 'result.json'}. To measure it: {measure}")
+        if distributed.rank() > 0:
+            return
+        if done == math.ceil(recipe.epochs) and (out / "result.json").exists():
+            print(f"{checkpoint} has all its {done} epochs already; another seed or setting needs another --out.")
+            return
+        command = shlex.join(["python", "-m", "helpers.training", *words])
+        result = {"command": command, "data": arguments.data, "seed": recipe.seed, "recipe": asdict(recipe)}
+        result |= {"versions": versions(), "device": str(best_device()), "processes": distributed.processes()}
+        result |= {"resumed_after_epoch": done, "seconds": round(time.perf_counter() - started, 1), "history": history}
+        checkpoints.write_whole(out / "result.json", f"{json.dumps(result, indent=1)}\n".encode())
+        side = ["--image-size", str(arguments.image_size)] if arguments.image_size else []
+        measure = shlex.join(["python", "-m", "helpers.evaluation", str(checkpoint), "--data", arguments.data, *side])
+        print(f"Written: {checkpoint} and {out / 'result.json'}. To measure it: {measure}")
 
 
 def with_progress_bar(model, images, two_views, recipe, monitor, checkpoint) -> dict:

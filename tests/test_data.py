@@ -88,7 +88,7 @@ def files_limited_to(size: int):
 
 
 @pytest.fixture
-def as_nobody():
+def open_to_all():
     """A folder that other users than this one reach, too."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
@@ -489,11 +489,11 @@ def test_links_from_folder_to_folder_and_back_end(tmp_path):
     assert len(own_folder.find_images(folder)) == 2 * (2 + 3)  # each class, and the other one through its link
 
 
-def test_a_class_that_may_not_be_opened_is_told_and_not_left_out(tmp_path, as_nobody):
-    in_classes(as_nobody, {"cat": 2, "dog": 2})
-    (as_nobody / "dog").chmod(0)
+def test_a_class_that_may_not_be_opened_is_told_and_not_left_out(open_to_all):
+    in_classes(open_to_all, {"cat": 2, "dog": 2})
+    (open_to_all / "dog").chmod(0)
     with as_another_user(), pytest.raises(DataError, match=r"dog cannot be opened: .*\. Change its rights"):
-        own_folder.find_images(as_nobody)
+        own_folder.find_images(open_to_all)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from helpers import (
     training,
 )
 from helpers.checks import training as checks
+from helpers.files import HOST
 from helpers.recipe import settings_in
 
 ROOT = Path(__file__).parent.parent
@@ -508,6 +509,17 @@ def test_what_is_set_on_the_command_line_is_what_is_trained(folder, tmp_path):
     assert training.main([*words, "--set", "views=3", "area=0.3,0.8", "arch=resnet8"]) == 0
     _, kept = checkpoints.load_model(tmp_path / "run" / "checkpoint.pt")
     assert (kept["views"], kept["area"], kept["arch"], kept["optimizer"]) == (3, (0.3, 0.8), "resnet8", "muon")
+
+
+def test_a_folder_in_which_another_run_is_at_work_is_left_as_it_is(folder, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "epochs.txt").write_text("3\n")
+    (tmp_path / "run" / f"running.{HOST}.{os.getppid()}").touch()  # a process that is there
+    words = ["--data", folder, "--image-size", "16", "--batch-size", "8", "--out", str(tmp_path / "run")]
+    assert training.main([*words, "--seconds", "1"]) == 1
+    assert f"process {os.getppid()} is at work in {tmp_path / 'run'}: wait for it" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "run").iterdir())[0] == "epochs.txt"
+    assert len(list((tmp_path / "run").iterdir())) == 2
 
 
 def test_the_measured_epochs_of_a_deleted_run_are_measured_anew(folder, tmp_path):
