@@ -95,7 +95,7 @@ def whitening(h: Tensor, ridge: float = 0.1) -> tuple[Tensor, Tensor]:
         ridge: added to the variance of each direction, as a share of their mean: what hardly varies is mostly noise.
 
     Returns:
-        mean (D,) and matrix (D, D): white rows are (h - mean) @ matrix.
+        mean (D,) and matrix (D, D): white rows are (h - mean) @ matrix, but for a rotation, which no cosine sees.
     """
     check_features("h", h)
     if len(h) < 2:
@@ -103,9 +103,11 @@ def whitening(h: Tensor, ridge: float = 0.1) -> tuple[Tensor, Tensor]:
     mean = h.mean(dim=0, dtype=torch.float64)
     parts = (part.double() - mean for part in h.split(1024))  # all rows as doubles would be the largest thing in memory
     covariance = sum(part.T @ part for part in parts) / (len(h) - 1)  # (D, D)
-    variances, directions = torch.linalg.eigh(covariance)  # (D,) and (D, D), a direction a column
-    lengths = (variances + ridge * variances.mean()).clamp(min=1e-12).rsqrt()  # (D,); all rows may be equal
-    return mean.float(), (directions * lengths).float()
+    covariance.diagonal().add_(max(ridge, 1e-9) * covariance.diagonal().mean() + 1e-12)  # all rows may be equal
+    factor = torch.linalg.cholesky(covariance)  # (D, D) lower triangular: factor @ factor.T is the covariance
+    del covariance
+    matrix = torch.linalg.solve_triangular(factor, torch.eye(len(factor), dtype=factor.dtype), upper=False).T
+    return mean.float(), matrix.float()
 
 
 def knn_plain_and_white(bank_h: Tensor, bank_y: Tensor, query_h: Tensor, query_y: Tensor) -> tuple[float, float]:
