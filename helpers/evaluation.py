@@ -100,12 +100,12 @@ def whitening(h: Tensor, ridge: float = 0.1) -> tuple[Tensor, Tensor]:
     check_features("h", h)
     if len(h) < 2:
         raise ValueError("whitening needs at least two rows: one alone does not vary.")
-    mean = h.mean(dim=0, dtype=torch.float64)
-    parts = (part.double() - mean for part in h.split(1024))  # all rows as doubles would be the largest thing in memory
-    covariance = sum(part.T @ part for part in parts) / (len(h) - 1)  # (D, D)
+    mean = sum(part.double().sum(dim=0) for part in h.split(256)) / len(h)  # all rows as doubles would take much memory
+    covariance = torch.zeros(h.shape[1], h.shape[1], dtype=torch.float64)  # (D, D)
+    for part in (part.double() - mean for part in h.split(256)):
+        covariance.addmm_(part.T, part, alpha=1 / (len(h) - 1))
     covariance.diagonal().add_(max(ridge, 1e-9) * covariance.diagonal().mean() + 1e-12)  # all rows may be equal
-    factor = torch.linalg.cholesky(covariance)  # (D, D) lower triangular: factor @ factor.T is the covariance
-    del covariance
+    factor = torch.linalg.cholesky(covariance, out=covariance)  # lower triangular: factor @ factor.T was the covariance
     matrix = torch.linalg.solve_triangular(factor, torch.eye(len(factor), dtype=factor.dtype), upper=False).T
     return mean.float(), matrix.float()
 
@@ -128,7 +128,7 @@ def whitened(encoder: nn.Module, images: Tensor, ridge: float = 0.1, count: int 
         images: (M, 3, H, W) to measure the variances on, training images as a rule; at most `count` of them are drawn.
     """
     some = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]]
-    mean, matrix = whitening(extract_features(encoder, some), ridge)
+    mean, matrix = whitening(extract_features(encoder, some, batch_size=64), ridge)
     layer = nn.Linear(*matrix.shape)
     with torch.no_grad():
         layer.weight.copy_(matrix.T), layer.bias.copy_(-mean @ matrix)
