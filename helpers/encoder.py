@@ -8,7 +8,7 @@ import copy
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
@@ -127,29 +127,6 @@ def build_encoder(arch: str, small_images: bool, group_norm: bool = False) -> tu
     feature_dim = encoder.fc.in_features
     encoder.fc = nn.Identity()
     return with_group_norm(encoder) if group_norm else encoder, feature_dim
-
-
-class TwoStages(nn.Module):
-    """x -> the averages of the stage before the last, and beside them those of the last, which are h.
-
-    A middle stage still has what the last one gave up, edges and textures among it. Whitened together
-    (evaluation.whitened), the two say more to nearest neighbours than h alone; training knows nothing of it.
-
-    Args:
-        encoder: of build_encoder.
-    """
-
-    def __init__(self, encoder: ResNet):
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (N, 3, H, W) -> (N, D + feature_dim): of the second last stage, of the last."""
-        net = self.encoder
-        x = net.maxpool(net.relu(net.bn1(net.conv1(x))))  # (N, C, H', W')
-        stages = [net.layer1, net.layer2, net.layer3, net.layer4]
-        maps = [x := stage(x) for stage in stages if not isinstance(stage, nn.Identity)]
-        return torch.cat([net.avgpool(one).flatten(1) for one in maps[-2:]], dim=1)
 
 
 def feature_map_sizes(image_size: int, small_images: bool) -> list[int]:

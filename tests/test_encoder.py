@@ -64,20 +64,6 @@ def test_h_is_the_average_of_the_last_feature_map_and_never_negative():
     assert (h >= 0).all()
 
 
-@pytest.mark.parametrize(
-    "arch, before", [("resnet8", "layer2"), ("resnet8x4-quarters", "layer2"), ("resnet18", "layer3")]
-)
-def test_two_stages_give_the_averages_of_the_second_last_one_and_h(arch, before):
-    net, _ = encoder.build_encoder(arch, True)
-    net.eval()
-    maps = []
-    getattr(net, before).register_forward_hook(lambda _, __, output: maps.append(output))
-    x = torch.rand(2, 3, 16, 16)
-    both = encoder.TwoStages(net)(x)
-    middle = torch.nn.functional.adaptive_avg_pool2d(maps[0], 2 if "quarters" in arch else 1).flatten(1)
-    torch.testing.assert_close(both, torch.cat([middle, net(x)], dim=1))
-
-
 def test_h_of_quarters_is_the_average_of_each_quarter_of_the_last_feature_map():
     net, _ = encoder.build_encoder("resnet8x2-quarters", True)
     maps = []

@@ -2,9 +2,8 @@
 
 Called by `make bench-learn`. Every run trains by the clock, alone on the machine. It is measured by k-NN (cosine, k =
 20) on h, with the training pictures as the bank and the test pictures as queries; measuring does not count as
-training. Ours gives h and the stage before it, and ends with a linear layer that whitens both (encoder.TwoStages and
-evaluation.whitened of helpers), fitted without labels within the time; "white" is h alone, whitened, as all rows stand
-there, and "plain" h as it is. Our schedule ends with
+training. Our encoder ends with a linear layer that whitens h (helpers.evaluation.whitened), fitted without labels
+within the time; "plain" is our encoder without it, and every other row stands there both ways. Our schedule ends with
 its time, so every time is a run of its own for each seed; a peer's lasts for hundreds of epochs, so one run is looked
 at in passing. Encoders that cost much are measured with a part of the bank alone, and the row says so. Nothing is chosen
 here: the recipe was chosen on a part of the training pictures. Every row also has "part": k-NN with the small bank, in
@@ -118,17 +117,17 @@ def our_row(length: float, seed: int, train: ImageSet, test: ImageSet) -> dict:
     left = 60 * length - 2 * (time.perf_counter() - start)
     epochs = training.epochs_in(left, model, train.images, two_views, recipe)
     training.pretrain(model, train.images, two_views, replace(recipe, epochs=epochs))
-    last = finished(model.encoder, train.images)
+    body = finished(model.encoder, train.images)
     seconds = time.perf_counter() - start
     numbers = {"seconds": round(seconds, 1), "epochs": round(epochs, 3), "images": round(epochs * len(train))}
     numbers |= {"peak_mib": round(held("VmHWM"))} if on_linux else {}
-    return row("ours", length, seed, model.encoder, train, test, len(train), last) | numbers
+    return row("ours", length, seed, model.encoder, train, test, len(train), last=body[1]) | numbers
 
 
 def finished(body: nn.Module, images: Tensor) -> nn.Module:
-    """Two stages of the encoder, whitened, in bfloat16 where the hardware has it: a part of training, and of the time."""
+    """The encoder whitened, in bfloat16 where the hardware has it: this is a part of training, and so of the time."""
     with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16(torch.device("cpu"))):
-        return evaluation.whitened(encoder.TwoStages(body), images)
+        return evaluation.whitened(body, images)
 
 
 def control_rows(minutes: list[float], seed: int, train: ImageSet, test: ImageSet) -> list[dict]:
@@ -164,41 +163,38 @@ def row(
     last: nn.Module | None = None,
 ) -> dict[str, object]:
     """k-NN accuracy of an encoder, as h is ("knn") and "white", with so many pictures of the bank, and a fifth as many
-    queries where it is a part. Where `last` is what the encoder was made into, "knn" is of that, and "plain" as h is."""
+    queries where it is a part. An encoder with a last layer of its own has it with this layer ("knn") and "plain"."""
     queries = len(test) if bank == len(train) else bank // 5
     draw = torch.Generator().manual_seed(0)
     parts = [
         part.subset(torch.randperm(len(part), generator=draw)[:count])
         for part, count in ((train, bank), (test, queries))
     ]
-    h, labels = features(body, parts), [part.labels for part in parts]
-    plain, white = evaluation.knn_plain_and_white(h[0], labels[0], h[1], labels[1])
-    found = {"knn": plain, "white": white}
-    if last is not None:
-        h = features(last, parts)
-        found |= {"knn": evaluation.knn_accuracy(h[0], labels[0], h[1], labels[1]), "plain": plain}
-    found["part"] = evaluation.knn_accuracy(h[0][:PART], labels[0][:PART], h[1][: PART // 5], labels[1][: PART // 5])
-    said = ", ".join(f"{column} {value:.1%}" for column, value in found.items())
-    print(f"{name:16}{minutes:5g} min  seed {seed}  {said}", file=sys.stderr, flush=True)
-    found = {column: round(value, 4) for column, value in found.items()}
-    return {"name": name, "minutes": minutes, "seed": seed} | found | {"bank": bank, "queries": queries}
-
-
-def features(body: nn.Module, parts: list[ImageSet]) -> list[Tensor]:
-    return [evaluation.extract_features(body, part.images) for part in parts]
+    h = [evaluation.extract_features(body, part.images) for part in parts]
+    labels, other = [part.labels for part in parts], "white"
+    if last is None:
+        knn, second = evaluation.knn_plain_and_white(h[0], labels[0], h[1], labels[1])
+    else:
+        second, other = evaluation.knn_accuracy(h[0], labels[0], h[1], labels[1]), "plain"
+        h = [last(rows) for rows in h]
+        knn = evaluation.knn_accuracy(h[0], labels[0], h[1], labels[1])
+    part = evaluation.knn_accuracy(h[0][:PART], labels[0][:PART], h[1][: PART // 5], labels[1][: PART // 5])
+    print(f"{name:16}{minutes:5g} min  seed {seed}  k-NN {knn:.1%}, {other} {second:.1%}", file=sys.stderr, flush=True)
+    found = {"name": name, "minutes": minutes, "seed": seed, "knn": round(knn, 4), other: round(second, 4)}
+    return found | {"part": round(part, 4), "bank": bank, "queries": queries}
 
 
 def summary(rows: list[dict]) -> dict:
-    """knn/3min and so on, the mean over our seeds, each of them, of h alone, with the small bank; the same for every
-    other row."""
+    """knn/3min and so on, the mean over our seeds, each of them, without the whitening, with the small bank; the same for
+    every other row."""
     numbers = {}
     for each in sorted(rows, key=lambda each: (each["name"] != "ours", each["name"], each["minutes"])):
         key = f"knn/{each['minutes']:g}min" if each["name"] == "ours" else each["name"]
         key += f"/{each['minutes']:g}min" if each["name"] != "ours" and each["minutes"] else ""
         same = [other for other in rows if (other["name"], other["minutes"]) == (each["name"], each["minutes"])]
-        for column in (name for name in ("knn", "plain", "white", "part") if name in each):
-            mean = statistics.mean(other[column] for other in same)
-            numbers[key if column == "knn" else f"{key}/{column}"] = round(mean, 4)
+        second = "plain" if each["name"] == "ours" else "white"
+        for name, column in ((key, "knn"), (f"{key}/{second}", second), (f"{key}/part", "part")):
+            numbers[name] = round(statistics.mean(other[column] for other in same), 4)
         if each["name"] == "ours":
             numbers[f"{key}/each"] = [other["knn"] for other in same]
     return numbers

@@ -463,8 +463,7 @@ for name, (rows, asked_h) in H.items():
 # our ten classes are drawn with sharp ones. So a control can be weaker than it has to be. Where $h$ is near 100 % there
 # is nothing to gain. On photographs, after minutes of training, whitening does gain, and needs no training: `make
 # choices` and `make bench-learn` measure every encoder both ways. `evaluation.whitened(encoder, images)` puts the map
-# behind an encoder as one more linear layer. `make bench-learn` also asks the stage before the last, which still has
-# what the last one gave up: `encoder.TwoStages(encoder)` puts its averages beside $h$, and both are whitened together.
+# behind an encoder as one more linear layer.
 #
 # An accuracy by nearest neighbours thus says something about $h$ and something about the cosine. Compare encoders, and
 # their controls, under one and the same rule, and say which.
