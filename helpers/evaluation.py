@@ -95,18 +95,18 @@ def whitening(h: Tensor, ridge: float = 0.1) -> tuple[Tensor, Tensor]:
         ridge: added to the variance of each direction, as a share of their mean: what hardly varies is mostly noise.
 
     Returns:
-        mean (D,) and matrix (D, D): white rows are (h - mean) @ matrix, but for a rotation, which no cosine sees.
+        mean (D,) and matrix (D, D): white rows are (h - mean) @ matrix. Any rotation of them has the same cosines.
     """
     check_features("h", h)
     if len(h) < 2:
         raise ValueError("whitening needs at least two rows: one alone does not vary.")
     mean = sum(part.double().sum(dim=0) for part in h.split(256)) / len(h)  # all rows as doubles would take much memory
-    covariance = torch.zeros(h.shape[1], h.shape[1], dtype=torch.float64)  # (D, D)
-    for part in (part.double() - mean for part in h.split(256)):
-        covariance.addmm_(part.T, part, alpha=1 / (len(h) - 1))
+    covariance = h.new_zeros(h.shape[1], h.shape[1], dtype=torch.float64)  # (D, D)
+    for part in h.split(256):
+        covariance.addmm_((part - mean).T, part - mean, alpha=1 / (len(h) - 1))  # mean is float64, so all is
     covariance.diagonal().add_(max(ridge, 1e-9) * covariance.diagonal().mean() + 1e-12)  # all rows may be equal
-    factor = torch.linalg.cholesky(covariance, out=covariance)  # lower triangular: factor @ factor.T was the covariance
-    matrix = torch.linalg.solve_triangular(factor, torch.eye(len(factor), dtype=factor.dtype), upper=False).T
+    factor = torch.linalg.cholesky(covariance)  # (D, D) lower triangular: factor @ factor.T is the covariance
+    matrix = torch.linalg.solve_triangular(factor, torch.eye(len(factor)).to(factor), upper=False).T
     return mean.float(), matrix.float()
 
 
@@ -128,7 +128,7 @@ def whitened(encoder: nn.Module, images: Tensor, ridge: float = 0.1, count: int 
         images: (M, 3, H, W) to measure the variances on, training images as a rule; at most `count` of them are drawn.
     """
     some = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]]
-    mean, matrix = whitening(extract_features(encoder, some, batch_size=64), ridge)
+    mean, matrix = whitening(extract_features(encoder, some, batch_size=64), ridge)  # 64: little memory
     layer = nn.Linear(*matrix.shape)
     with torch.no_grad():
         layer.weight.copy_(matrix.T), layer.bias.copy_(-mean @ matrix)
