@@ -57,7 +57,7 @@ def recipe_for(name: str, side: int, **settings) -> Recipe:
     chosen = {"arch": arch, "view_size": side, "small_images": small and not narrow}
     if name != "shapes":
         chosen |= {"view_size": side // 2 if small and narrow else side, "small_images": small, "strength": 0.5}
-        chosen |= {"area": (0.2, 1.0), "views": 4, "batch_size": 512 // (settings.get("views") or 4)}  # 512 views
+        chosen |= {"area": (0.12, 1.0), "views": 4, "batch_size": 512 // (settings.get("views") or 4)}  # 512 views
         chosen |= {"optimizer": "muon", "base_lr": 2e-3, "temperature": 0.1, "head_norm": True}
     recipe = Recipe(**(chosen | settings))
     lars = recipe.optimizer == "lars" and "base_lr" not in settings

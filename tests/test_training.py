@@ -558,7 +558,7 @@ def test_photographs_get_the_settings_that_were_measured_to_suit_them():
     assert (large.view_size, large.small_images) == (96, False)
     assert training.recipe_for("folder:x", 64).view_size == 32
     for recipe in (small, large):
-        assert (recipe.strength, recipe.area, recipe.temperature) == (0.5, (0.2, 1.0), 0.1)
+        assert (recipe.strength, recipe.area, recipe.temperature) == (0.5, (0.12, 1.0), 0.1)
         assert recipe.head_norm and recipe.optimizer == "muon" and recipe.views * recipe.batch_size == 512
 
 
