@@ -75,17 +75,18 @@ def main() -> None:
     chosen.folder = chosen.folder.resolve()  # the sandbox starts elsewhere
     if start.works() and chosen.folder != GRADING.resolve() and start.can_be_seen(chosen.folder):
         sys.exit(f"{chosen.folder} lies where answers can read, as Python and the system do; name another --folder.")
-    if not start.works() and not chosen.without_sandbox:
+    bare = not start.works()
+    if bare and not chosen.without_sandbox:
         sys.exit(
             "bubblewrap does not work here, so answers would run with your rights and could read and delete your "
             "files.\nInstall it (`apt install bubblewrap`), or say --without-sandbox if you trust every submission."
         )
-    if not start.works():
+    if bare:
         print("WITHOUT A SANDBOX: the answers run with your rights.", file=sys.stderr)
     warnings.simplefilter("ignore", SAWarning)  # nbgrader's own, of no use to an instructor
     with alone(chosen.folder / ".work"):
         try:
-            rows = grade(chosen.folder, chosen.jobs, chosen.due)
+            rows = grade(chosen.folder, chosen.jobs, chosen.due, bare)
         except KeyboardInterrupt:
             sys.exit("\nStopped. What was graded is kept, and the same command goes on from there.")
     print(f"{len(rows)} graded: {chosen.folder}/grades.csv, feedback/ and summary.html beside it")
@@ -111,8 +112,12 @@ def alone(work: Path):
         yield
 
 
-def grade(folder: Path, jobs: int, due: datetime | None) -> list[dict]:
-    """Grade everybody under folder/submitted; writes grades.csv, feedback/ and summary.html, returns the rows."""
+def grade(folder: Path, jobs: int, due: datetime | None, bare: bool = False) -> list[dict]:
+    """Grade everybody under folder/submitted; writes grades.csv, feedback/ and summary.html, returns the rows.
+
+    Args:
+        bare: run answers without a sandbox. A sandbox that stops working on the way makes none bare.
+    """
     hand_ins = students(folder / "submitted")
     tell_strays(folder / "submitted")
     if not hand_ins:
@@ -132,9 +137,8 @@ def grade(folder: Path, jobs: int, due: datetime | None) -> list[dict]:
         tell_time(len(hand_ins), len(fresh), [record["seconds"] for record in known.values()], jobs)
         with tempfile.TemporaryDirectory(dir=work / "tmp") as template:
             release(Path(template))
-            grade_all(
-                folder, {student: hand_ins[student] for student in fresh}, Path(template), secret, version, jobs, due
-            )
+            left = {student: hand_ins[student] for student in fresh}
+            grade_all(folder, left, version, jobs, due, (Path(template), secret, bare))
     records = {student: recorded(work, student) for student in hand_ins}
     write_csv(folder / "grades.csv", [record["row"] for record in records.values()])
     pages.write_summary(folder / "summary.html", records, POINTS)
@@ -223,16 +227,18 @@ def tell_time(everybody: int, fresh: int, seconds: list[float], jobs: int) -> No
     )
 
 
-def grade_all(
-    folder: Path, hand_ins: dict[str, Path], template: Path, secret: str, version: str, jobs: int, due
-) -> None:
-    """Grade these in parallel; who was at work when a worker died is graded again alone, and then marked."""
+def grade_all(folder: Path, hand_ins: dict[str, Path], version: str, jobs: int, due, shared: tuple) -> None:
+    """Grade these in parallel; who was at work when a worker died is graded again alone, and then marked.
+
+    Args:
+        shared: what `prepare` takes.
+    """
     left, suspects = dict(hand_ins), []
     with tqdm(total=len(left), unit="submission", disable=None) as bar:
         while left:
             some = [name for name in left if name not in suspects] or [next(iter(left))]
             before = len(left) - len(suspects)
-            with workers(min(jobs, len(some)), template, secret) as pool:
+            with workers(min(jobs, len(some)), *shared) as pool:
                 jobs_of = {pool.submit(grade_one, folder, name, left[name], version, due): name for name in some}
                 for job in as_completed(jobs_of):
                     name = jobs_of[job]
@@ -294,14 +300,14 @@ def keep(work: Path, student: str, record: dict) -> None:
 HERE: dict = {}  # what every submission of this worker shares: the course and its judge
 
 
-def prepare(template: Path, secret: str) -> None:
+def prepare(template: Path, secret: str, bare: bool) -> None:
     """Read the course once for each worker; temporary files go where the next run clears them away."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: ends when the run it belongs to is killed
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it, where it is
     warnings.simplefilter("ignore")
     tempfile.tempdir = str(template.parent)
-    HERE["template"], HERE["judge"] = template, Judge(secret)
+    HERE["template"], HERE["judge"] = template, Judge(secret, bare)
     released = sorted((template / "release" / ASSIGNMENT).glob("*.ipynb"))
     HERE["blanks"] = {path.stem: nbformat.read(path, as_version=4) for path in released if path.stem in checks.POINTS}
     HERE["ungraded"] = {path.stem for path in released} - checks.POINTS.keys()

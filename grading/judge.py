@@ -185,24 +185,32 @@ def behind(start: str, cells: list[str], makes=defined) -> list[str]:
     Args:
         makes: a cell -> the names it makes.
     """
-    chosen, left, made = set(), [start], [makes(cell) for cell in cells]
+    chosen, left, asked, makers = set(), [start], set(), {}
+    for place, cell in enumerate(cells):
+        for name in makes(cell):
+            makers.setdefault(name, []).append(place)
     while left:
-        wanted = used(left.pop()) | {"*"}
-        fresh = {place for place in range(len(cells)) if place not in chosen and wanted & made[place]}
+        wanted = (used(left.pop()) | {"*"}) - asked
+        asked |= wanted
+        fresh = {place for name in wanted for place in makers.get(name, ())} - chosen
         chosen |= fresh
         left += [cells[place] for place in fresh]
     return [cell for place, cell in enumerate(cells) if place in chosen]
 
 
 def pieces(cells: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """The statements of cells, each as a source of its own, with the place of its cell."""
+    """The statements of cells, each as a source of its own, with the place of its cell; those that share a line are one."""
     found = []
     for place, cell in cells:
-        lines, tree = cell.split("\n"), parsed(cell)
+        lines, tree, spans = cell.split("\n"), parsed(cell), []
         for node in tree.body:
             first = min([node.lineno, *[part.lineno for part in getattr(node, "decorator_list", [])]])
-            piece = "\n".join(lines[first - 1 : node.end_lineno])
-            found.append((place, f"from __future__ import annotations\n{piece}" if is_of_the_future(tree) else piece))
+            if spans and first <= spans[-1][1]:
+                spans[-1][1] = max(spans[-1][1], node.end_lineno)
+            else:
+                spans.append([first, node.end_lineno])
+        future = "from __future__ import annotations\n" if is_of_the_future(tree) else ""
+        found += [(place, future + "\n".join(lines[first - 1 : last])) for first, last in spans]
     return found
 
 
@@ -269,6 +277,7 @@ class Judge:
     """Judges answers one after the other; starts its sandbox when it needs one."""
 
     secret: str
+    bare: bool = False  # without a sandbox: answers run with the rights of who grades
     sandbox: start.Sandbox | None = None
     stopped: int = 0  # answers of this student that took all the time there is
 
@@ -306,7 +315,7 @@ class Judge:
     def ask(self, exercise: Exercise, own: list[str], answers: dict[str, str], way, inside: bool) -> dict:
         """Run one way of judging on a fresh fork; a fork that dies or hangs is a wrong answer, with its reason."""
         if self.sandbox is None:
-            self.sandbox = start.Sandbox(sources(False), clinic(False))
+            self.sandbox = start.Sandbox(sources(False), clinic(False), self.bare)
         answer = answers[exercise.name]
         others = {source: name for name, source in answers.items() if name != exercise.name}
         modules = set().union(

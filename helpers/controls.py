@@ -16,11 +16,11 @@ def chance(train_y: Tensor, test_y: Tensor) -> float:
     return (test_y == train_y.bincount().argmax()).double().mean().item()
 
 
-def random_encoder(arch: str, small_images: bool, seed: int = 0) -> nn.Module:
+def random_encoder(arch: str, small_images: bool, seed: int = 0, group_norm: bool = False) -> nn.Module:
     """The same architecture with fresh weights, in eval mode: how much do convolutions give without any training?"""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_encoder(arch, small_images)[0].eval()
+        return build_encoder(arch, small_images, group_norm)[0].eval()
 
 
 def fit_classifier(

@@ -19,7 +19,7 @@ from types import FunctionType, ModuleType
 import torch
 
 from helpers import checks
-from helpers.checks.core import NotYet, describe_error, snake_case
+from helpers.checks.core import NotYet, describe_error, name_of, snake_case
 from helpers.files import written_whole
 from helpers.machine import cap_threads
 
@@ -69,7 +69,12 @@ class Parts:
 
     def keep(self, answer) -> None:
         """Check an answer; keep it if it passes, and say in one line which piece `my` holds from now on."""
-        name = answer.__name__
+        name = answer_name(answer)
+        if not name:
+            print(
+                f"{name_of(answer)}: no piece of the course has this name, so nothing changes. my.keep takes an answer."
+            )
+            return
         if name in ANSWERS and answer is self.reference(name):
             print(f"{name}: this is the reference itself, not an answer of yours; nothing changes.")
             return
@@ -137,6 +142,8 @@ class Parts:
         text, lost = source_of(answer, vars(sys.modules["__main__"]))
         if lost:
             return f"{', '.join(lost)}, which its cell uses, cannot be kept in a file. Make it inside {name}."
+        if name not in given_by(text):
+            return f"its cell gives nothing the name {name}. Define it there, by that name."
         try:
             with written_whole(YOURS / f"{name}.py") as file:
                 file.write(text.encode())
@@ -160,6 +167,12 @@ class Parts:
             self._reasons[name] = f"data/yours/{name}.py does not run: {describe_error(problem)}."
 
 
+def answer_name(answer) -> str:
+    """The piece that an answer is for: its own name, or the one that the notebook gives it; "" where neither is a piece."""
+    given = (name for name in ANSWERS if vars(sys.modules["__main__"]).get(name) is answer)
+    return name_of(answer) if name_of(answer) in ANSWERS else next(given, "")
+
+
 def source_of(answer, namespace: dict) -> tuple[str, list[str]]:
     """Python source that defines the answer again: its cell, and before it the imports and other cells it needs.
 
@@ -168,12 +181,16 @@ def source_of(answer, namespace: dict) -> tuple[str, list[str]]:
         namespace: the globals of the notebook, where the names it uses are looked up.
 
     Returns:
-        the source, and the names in it whose values no line of source gives: a tensor's, say.
+        the source, and the names in it whose values no line of source gives: a tensor, say, or a class without methods.
     """
     first, cells, seen, lost = set(), [], set(), set()
 
     def add(definition) -> None:
-        text = cell_source(definition)
+        try:
+            text = cell_source(definition)
+        except (OSError, StopIteration, TypeError):  # nothing in it knows where it was written
+            lost.add(name_of(definition))
+            return
         if text in seen:
             return
         seen.add(text)

@@ -221,7 +221,9 @@ def uniformity(z: Tensor, t: float = 2.0) -> Tensor:
     if len(z) < 2:
         raise ValueError("uniformity needs at least two rows: it compares pairs.")
     squared_distance = torch.pdist(F.normalize(at_least_float32(z), dim=1)).square()  # (M(M-1)/2,)
-    return (-t * squared_distance).exp().mean().log()
+    exponent = -t * squared_distance
+    largest = exponent.detach().max()  # taken out of the mean, in which a small potential would become 0
+    return largest + (exponent - largest).exp().mean().log()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -248,9 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
                 f"{options.data} has one class, {train.classes[0]!r}; an accuracy needs two. If your classes are folders in "
                 "that one, name it."
             )
-        print(
-            f"{options.checkpoint} on {options.data}: {len(train.images)} train images, {len(test.images)} test images"
-        )
+        print(f"{options.checkpoint} on {options.data}: {len(train)} train images, {len(test)} test images")
         print(f"{'':28}{'k-NN':>8}{'white':>8}{'probe':>8}   white: k-NN after `whitening`")
         for name, *accuracies in table(model, recipe, train, test, options.supervised):
             print(f"{name:28}" + "".join(f"{each:8.1%}" for each in accuracies))
@@ -282,7 +282,7 @@ def table(model: nn.Module, recipe: dict, train: data.ImageSet, test: data.Image
 
     by_chance = chance(train.labels, test.labels)
     device = next(model.parameters()).device
-    untrained = random_encoder(recipe["arch"], recipe["small_images"]).to(device)
+    untrained = random_encoder(recipe["arch"], recipe["small_images"], 0, recipe.get("group_norm", False)).to(device)
     yield "chance", by_chance, by_chance, by_chance
     yield measured("pixels, 16 × 16", nn.Sequential(nn.AdaptiveAvgPool2d(16), nn.Flatten()))
     yield measured("random encoder, h", untrained)

@@ -5,7 +5,7 @@ import math
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MethodType
 
@@ -118,12 +118,17 @@ def quota(group: Path) -> float:
 
 
 def room(group: Path) -> float:
-    """Bytes a control group may still take; infinity where it says nothing."""
-    for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+    """Bytes a control group may still take, those that only keep files at hand included; infinity where it says nothing."""
+    version_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
+    for limit, used, prefix in (("memory.max", "memory.current", ""), version_1):
         try:
-            return float((group / limit).read_text()) - float((group / used).read_text())
+            free = float((group / limit).read_text()) - float((group / used).read_text())
         except (OSError, ValueError):
             continue
+        with suppress(OSError, ValueError):  # the kernel gives these pages back when they are needed
+            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            free += sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("inactive", "active"))
+        return free
     return math.inf
 
 

@@ -4,8 +4,9 @@ Nothing is trained here.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ class Recipe:
     view_size: int = 32  # pixels; the side of the images
     epochs: float = 20  # times every image is seen; 2.5 ends in the middle of the third epoch
     batch_size: int = 128  # N images, so 2N views and 2N - 2 negatives for each anchor
-    views: int = 2  # of every image of a batch; with more, every pair of them is a positive (Shidani et al. 2024)
+    views: int = 2  # of every image of a batch; with more, every pair is a positive (Tian et al. 2020)
     optimizer: str = "adamw"  # or "muon", which learns more in few steps, or "lars", the paper's, for large batches
     base_lr: float = 3e-3  # reached at the end of the warm-up
     weight_decay: float = 0.01  # of AdamW, decoupled, per unit of learning rate; Muon has none
@@ -64,17 +65,22 @@ def recipe_for(name: str, side: int, **settings) -> Recipe:
     return replace(recipe, base_lr=0.075 * recipe.batch_size**0.5) if lars else recipe
 
 
-def settings_in(words: Sequence[str]) -> dict:
+def settings_in(words: Sequence[str], given: Mapping = MappingProxyType({})) -> dict:
     """Fields of Recipe, as a command line gives them: ["views=2", "area=0.2,1", "blur=true"].
 
+    Args:
+        given: fields that have a value already; they are part of what is returned.
+
     Raises:
-        ValueError: no such field, or a value of another kind than its default.
+        ValueError: no such field, a value of another kind than its default, or a second value for a field.
     """
-    settings, known = {}, {field.name: field for field in fields(Recipe)}
+    settings, known = dict(given), {field.name: field for field in fields(Recipe)}
     for word in words:
         name, _, text = word.partition("=")
         if name not in known:
             raise ValueError(f"A recipe has no {name!r}; it has {', '.join(known)}.")
+        if name in settings:
+            raise ValueError(f"{name} is given twice; give it once.")
         try:
             settings[name] = read_as(known[name].type, text)
         except (ValueError, KeyError):

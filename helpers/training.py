@@ -207,7 +207,7 @@ def main(arguments: list[str] | None = None) -> int:
     option("--optimizer", help="adamw, muon or lars")
     option("--lr", type=float, dest="base_lr", help="highest learning rate")
     option("--seed", type=int, help=f"of weights, order and views (default: {Recipe.seed})")
-    option("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="other fields of Recipe: views=2 area=0.2,1")
+    option("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="fields of Recipe: area=0.2,1")
     option("--image-size", type=int, help="side the images are scaled to (default: 32, of larger ones 64 or 96)")
     try:
         words = sys.argv[1:] if arguments is None else arguments
@@ -230,15 +230,15 @@ def main(arguments: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace, words: list[str]) -> None:
     """One run of the command line: data, model, training with a progress bar, checkpoint.pt and result.json."""
     out, started = Path(arguments.out), time.perf_counter()
-    if arguments.epochs is not None and arguments.seconds is not None:
-        raise ValueError("--epochs and --seconds both say how long to train; give one of them.")
     if arguments.seconds is not None and not 0 < arguments.seconds < math.inf:
         raise ValueError(f"--seconds is {arguments.seconds}; a number above 0 is wanted.")
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; name a folder.")
     names = ("arch", "epochs", "batch_size", "temperature", "optimizer", "base_lr", "seed")
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
-    given |= settings_in(arguments.set)
+    given = settings_in(arguments.set, given)
+    if "epochs" in given and arguments.seconds is not None:
+        raise ValueError("epochs and --seconds both say how long to train; give one of them.")
     with distributed.first_alone():  # what it fetches or caches, the other processes find
         images = data.load_images(arguments.data, "pretrain", image_size=arguments.image_size)
     recipe = recipe_for(arguments.data, images.images.shape[-1], **given)

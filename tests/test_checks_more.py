@@ -1,5 +1,6 @@
 """Wrong answers that look right: loops with a setting of their own, and mistakes that give a plausible number."""
 
+import functools
 import re
 
 import matplotlib.pyplot as plt
@@ -178,3 +179,10 @@ def test_a_figure_that_was_begun_and_not_shown_is_closed(capsys):
 
     checks.try_it(demonstration)
     assert not plt.get_fignums() and "Nothing to show yet" in capsys.readouterr().out
+
+
+def test_an_answer_without_a_name_of_its_own_is_told_its_mistake_too():
+    for answer in (lambda n: 3.0, functools.partial(max, 3.0)):
+        with pytest.raises(checks.NotYet, match="three"):
+            with checks.explained(answer):
+                assert answer(1) != 3.0, "It is three."

@@ -238,6 +238,23 @@ def test_one_hand_in_that_cannot_be_read_or_is_too_large_stops_nobody_elses(plac
 
 
 @needs_accounts
+def test_a_student_who_stops_the_reading_of_a_hand_in_stops_nobody_elses(place, accounts, tmp_path, monkeypatch):
+    ada, _, cleo = accounts
+    place, tools = place / "eighth", place / "tools"  # which students can reach
+    classroom.release(place, ["03"])
+    for name in (ada, cleo):
+        as_student(name, "touch", handed_in(name, place, "2030-01-01 10:00:00 UTC") / "x.ipynb")
+    tools.mkdir()
+    stops = f'#!/bin/sh\n[ $(id -un) = {ada} ] && kill -STOP $$\nexec {shutil.which("tar")} "$@"\n'
+    (tools / "tar").write_text(stops), (tools / "tar").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(classroom, "PATIENCE", 2)
+    said = classroom.collect(place, tmp_path)
+    assert any(line.startswith(f"refused {ada}") and "not all of it can be read" in line for line in said)
+    assert f"collected {cleo} {STEM}" in said
+
+
+@needs_accounts
 def test_a_hand_in_is_as_old_as_the_kernel_says_and_not_as_its_owner_does_or_the_collecting(place, accounts, tmp_path):
     ada, *_ = accounts
     place = place / "fourth"
@@ -300,6 +317,32 @@ def test_a_file_of_the_copy_for_students_is_as_new_as_what_it_says(place, monkey
     classroom.prepare(place)
     assert copies[0].read_text() == "second" and copies[0].stat().st_mtime > first[0]
     assert copies[1].stat().st_mtime == first[1]
+
+
+@needs_accounts
+def test_how_the_grader_is_attacked_is_not_for_students(place, monkeypatch, tmp_path):
+    root, place = tmp_path / "course", place / "ninth"
+    for name in ("helpers/a.py", "data/encoder.safetensors", "data/results/x.json", "data/results/hostile.json"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("{}")
+    monkeypatch.setattr(classroom, "ROOT", root)
+    classroom.prepare(place)
+    assert [path.name for path in (place / "course/data/results").iterdir()] == ["x.json"]
+    assert (root / "data/results/hostile.json").stat().st_mode & 0o077 == 0
+
+
+@needs_accounts
+def test_the_copy_for_students_is_there_while_it_is_made_anew(place, monkeypatch, tmp_path):
+    place, copy, there = place / "tenth", shutil.copytree, []
+    classroom.prepare(place)
+
+    def watched(*arguments, **settings):
+        there.append((place / "course/helpers/shapes.py").exists())
+        return copy(*arguments, **settings)
+
+    monkeypatch.setattr(shutil, "copytree", watched)
+    classroom.prepare(place)
+    assert there and all(there)
 
 
 @needs_accounts

@@ -180,6 +180,39 @@ def test_an_answer_that_needs_a_tensor_of_the_notebook_is_used_there_alone_and_t
 
 
 @pytest.mark.notebook
+@pytest.mark.parametrize(
+    "helper",
+    ["class Shift(ValueError):\n    by = 1", "@dataclasses.dataclass\nclass Shift:\n    by: int = 1"],
+    ids=["no methods", "dataclass"],
+)
+def test_an_answer_that_needs_a_class_whose_source_is_not_known_is_used_there_alone(yours, monkeypatch, helper):
+    answer = "def chance_loss(n):\n    return math.log(2 * n - Shift.by)"
+    out = printed_by(
+        ["import math, dataclasses", helper, answer, "my.keep(chance_loss)", "print(my.chance_loss(5))"],
+        yours,
+        monkeypatch,
+    )
+    assert out[3].startswith("chance_loss: yours") and len(out[3].strip().splitlines()) == 1
+    assert float(out[4]) == pytest.approx(math.log(9))
+
+
+@pytest.mark.notebook
+def test_an_answer_under_another_name_is_kept_or_told(yours, monkeypatch):
+    names = ["import math, functools", "chance_loss = lambda n: math.log(2 * n - 1)", "my.keep(chance_loss)"]
+    assert printed_by(names, yours, monkeypatch)[-1] == "chance_loss: yours, from here on.\n"
+    again = printed_by(["print(my.chance_loss(5), my.chance_loss.__module__)"], yours, monkeypatch)
+    assert again[0].split() == [str(math.log(9)), "yours.chance_loss"]
+    (yours / "chance_loss.py").unlink()
+    cells = ["import math, functools", "def mine(n, k=1):\n    return math.log(2 * n - k)", "chance_loss = mine"]
+    out = printed_by([*cells, "my.keep(chance_loss)", "my.keep(mine)", "my.keep(math.log)"], yours, monkeypatch)
+    assert "yours, in this notebook alone: its cell gives nothing the name chance_loss" in out[3]
+    assert out[5].startswith("log: no piece of the course has this name")
+    partial = ["import math, functools", cells[1], "chance_loss = functools.partial(mine, k=1)", "my.keep(chance_loss)"]
+    assert "yours, in this notebook alone: " in printed_by(partial, yours, monkeypatch)[-1]
+    assert not list(yours.iterdir())
+
+
+@pytest.mark.notebook
 def test_a_decorated_answer_is_kept_as_it_was_written(yours, monkeypatch):
     cell = (
         "import functools\n\ndef counted(f):\n    @functools.wraps(f)\n    def inner(*a):\n        return f(*a)\n"

@@ -5,6 +5,7 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import nn
 from helpers import checkpoints, controls, data, evaluation, latent_space, shapes
 from helpers.encoder import build_encoder
 from helpers.projection_head import ProjectionHead, SimCLR
+from helpers.recipe import Recipe, build_model
 
 ROOT = Path(__file__).parent.parent
 
@@ -306,6 +308,13 @@ def test_equal_rows_are_aligned_and_not_uniform():
     assert evaluation.uniformity(z).item() == 0
 
 
+def test_uniformity_stays_in_its_range_where_every_potential_is_nearly_0():
+    z = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], requires_grad=True)
+    value = evaluation.uniformity(z, t=30)
+    value.backward()
+    assert value.item() == -120 and z.grad.isfinite().all()
+
+
 def test_alignment_and_uniformity_refuse_impossible_input_with_a_sentence():
     with pytest.raises(ValueError, match="one shape"):
         evaluation.alignment(torch.ones(3, 2), torch.ones(2, 2))
@@ -485,6 +494,21 @@ def test_a_row_of_the_table_holds_the_accuracies_of_test_rows_asked_of_train_row
         for measured, model_of_it in ((rows[name][0], voters), (rows[name][2], probe)):
             wanted = model_of_it.fit(known, train.labels).score(asked, test.labels)
             assert abs(measured - wanted) <= 1 / 40, name  # one query, on the edge of two classes
+
+
+def test_the_controls_of_an_encoder_with_group_norm_have_group_norm(monkeypatch):
+    recipe = Recipe(arch="resnet8", group_norm=True)
+    pictures, labels, _ = shapes.render(40, seed=4)
+    images, normed = data.ImageSet(pictures, labels, shapes.CLASSES), []
+    extract = evaluation.extract_features
+
+    def seen(encoder, images):
+        normed.append(any(isinstance(part, torch.nn.GroupNorm) for part in encoder.modules()))
+        return extract(encoder, images)
+
+    monkeypatch.setattr(evaluation, "extract_features", seen)
+    list(evaluation.table(build_model(recipe), asdict(recipe), images, images, 1))
+    assert normed == [False, False] + [True] * 8  # pixels; then two calls a row
 
 
 def test_the_command_line_measures_pictures_of_the_size_it_is_given(checkpoint, folder, monkeypatch):

@@ -355,6 +355,19 @@ def test_a_helper_is_the_one_above_the_check_and_what_is_defined_only_below_is_k
     assert judge.known_at(20, own) == [piece for _, piece in own]
 
 
+def test_statements_that_share_a_line_run_once():
+    known = {}
+    for _, piece in judge.pieces([(0, "n = 1\nn *= 2; n += 1\ntext = '''a\nb'''; n += 1")]):
+        exec(piece, known)
+    assert known["n"] == 4 and known["text"] == "a\nb"
+
+
+def test_a_cell_of_thousands_of_statements_is_taken_apart_without_hours_of_work():
+    for cell in ("a=a;" * 25_000, "a=a\n" * 25_000):
+        own = judge.pieces([(0, cell)])
+        assert "".join(judge.behind("a", judge.known_at(1, own))).count("a=a") == 25_000
+
+
 @pytest.mark.parametrize(
     ("statement", "names"),
     [

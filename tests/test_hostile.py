@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from grading import hostile, judge
+from grading.build import SOURCE, instructor_notebook
 from grading.sandbox import start
 
 FAST = (
@@ -17,6 +18,12 @@ FAST = (
     "memorised", "tests_edited", "modules_shipped", "links", "half_letters", "name_bytes", "honest_own_cells", "honest_own_tables",
     "honest_noise", "honest_jupyter", "honest_second_try", "loot_locked_away", "reference_by_its_base", "reference_of_another_module",
 )  # fmt: skip
+
+
+def exercise(name: str) -> judge.Exercise:
+    """Of notebook 04."""
+    stem = "04_contrastive_loss"
+    return next(each for each in judge.exercises(stem, instructor_notebook(SOURCE / f"{stem}.py")) if each.name == name)
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +110,21 @@ def test_what_can_be_seen_is_below_the_system_and_python():
     assert not start.can_be_seen(Path("/srv/class"))
 
 
-def test_without_a_sandbox_what_an_answer_has_started_ends_with_it(monkeypatch):
-    monkeypatch.setattr(start, "works", lambda: False)
+def test_a_sandbox_that_stops_working_on_the_way_lets_nothing_run_bare(monkeypatch, tmp_path):
+    (tmp_path / "bwrap").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "bwrap").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    start.works.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match="nothing runs without it"):
+            judge.Judge("secret").ask(exercise("chance_loss"), [], {"chance_loss": ""}, None, inside=False)
+    finally:
+        start.works.cache_clear()
+
+
+def test_without_a_sandbox_what_an_answer_has_started_ends_with_it():
     sandbox = start.Sandbox.__new__(start.Sandbox)
+    sandbox.bare = True
     forks = "import os, time; os.fork() or os.setsid(); os.write(1, b'%d\\n' % os.getpid()); time.sleep(60)"
     sandbox.process = subprocess.Popen([sys.executable, "-c", forks], stdout=subprocess.PIPE, text=True)
     numbers = {int(sandbox.process.stdout.readline()) for _ in range(2)}

@@ -36,6 +36,25 @@ def test_without_grades_the_command_for_platforms_says_what_makes_them(tmp_path)
     assert run.returncode == 1 and "run `make grade` first" in run.stderr and "Traceback" not in run.stderr
 
 
+@pytest.mark.parametrize(
+    "save, said",
+    [
+        (lambda text: "\ufeff" + text, None),
+        (lambda text: text.replace(",", ";"), "has no column"),
+        (lambda text: text.replace("uniformity", "evenness"), "has no column 'uniformity'"),
+    ],
+    ids=["a mark at the start", "semicolons", "an older course"],
+)
+def test_a_table_that_a_spreadsheet_saved_is_read_or_refused_in_a_sentence(tmp_path, save, said):
+    row = {"student": "ada", **{name: 1.5 for name in EXERCISES}, "total": 37.5, "of": 100, "note": ""}
+    text = "\n".join([",".join(row), ",".join(map(str, row.values()))])
+    (tmp_path / "grades.csv").write_text(save(text), encoding="utf-8")
+    command = [sys.executable, "-m", "grading.teaching.lms", "--folder", tmp_path]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=GRADING.parent)
+    assert "Traceback" not in run.stderr and (tmp_path / "moodle.csv").exists() == (said is None)
+    assert said is None or said in run.stderr and "make grade" in run.stderr
+
+
 def test_what_belongs_to_a_class_is_never_committed():
     made = [
         "grades.csv",

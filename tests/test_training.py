@@ -423,6 +423,20 @@ def test_torch_is_given_no_more_threads_than_there_are_cores_and_keeps_fewer():
             "4:cpu:/a\n3:memory:/b",
             70,
         ),
+        (  # files that are kept at hand are given back when there is need of their memory
+            {"memory.max": "100", "memory.current": "90", "memory.stat": "anon 20\nactive_file 30\ninactive_file 25"},
+            "0::/",
+            65,
+        ),
+        (
+            {
+                "memory/b/memory.limit_in_bytes": "100",
+                "memory/b/memory.usage_in_bytes": "90",
+                "memory/b/memory.stat": "inactive_file 1\ntotal_active_file 30\ntotal_inactive_file 25",
+            },
+            "3:memory:/b",
+            65,
+        ),
         ({}, "0::/", 2**40),
     ],
 )
@@ -506,7 +520,7 @@ def test_every_field_of_a_recipe_can_be_set_on_the_command_line():
 
 def test_what_is_set_on_the_command_line_is_what_is_trained(folder, tmp_path):
     words = one_epoch(folder, tmp_path / "run")
-    assert training.main([*words, "--set", "views=3", "area=0.3,0.8", "arch=resnet8"]) == 0
+    assert training.main([*words, "--set", "views=3", "area=0.3,0.8", "--set", "arch=resnet8"]) == 0
     _, kept = checkpoints.load_model(tmp_path / "run" / "checkpoint.pt")
     assert (kept["views"], kept["area"], kept["arch"], kept["optimizer"]) == (3, (0.3, 0.8), "resnet8", "muon")
 
@@ -593,6 +607,9 @@ def test_photographs_of_96_pixels_get_the_large_image_stem_and_those_of_32_the_s
         (["--batch-size", "1000"], "fewer than one batch of 1000"),
         (["--temperature", "0", "--batch-size", "8"], "temperature must be a positive number"),
         (["--epochs", "1", "--seconds", "1"], "give one of them"),
+        (["--set", "epochs=1", "--seconds", "1"], "give one of them"),
+        (["--epochs", "1", "--set", "epochs=2"], "epochs is given twice"),
+        (["--set", "views=2", "--set", "views=4"], "views is given twice"),
         (["--epochs", "inf"], "epochs is inf"),
         (["--seconds", "inf"], "--seconds is inf"),
         (["--lr", "-1", "--optimizer", "muon", "--batch-size", "8"], "base_lr is -1"),

@@ -28,7 +28,7 @@ plots.course_map(here="start")
 #
 # The course draws its own pictures: ten kinds of object, each in a random colour, place, size and light, before a
 # random background, and with a grey disc somewhere over it. They are made on your machine in seconds, and they are all
-# you need (CIFAR-10, STL-10 and folders of your own work too).
+# you need (CIFAR-10, STL-10 or folders of your own pictures will do as well).
 
 # %%
 train, test = data.load_images("shapes", "train"), data.load_images("shapes", "test")

@@ -78,8 +78,8 @@ print(*(f"{n} {name}" for n, name in enumerate(names, start=1)), sep="\n")
 # Colours first. With strength $s$,
 #
 # - with probability 0.8, multiply **brightness**, **contrast** and **saturation**, each by a random factor between
-#   $1 - 0.8\,s$ and $1 + 0.8\,s$, and turn the **hue** by up to $\pm\,0.2\,s$ of the colour circle, in random order; all
-#   four together, or none of them;
+#   $1 - 0.8\,s$ and $1 + 0.8\,s$, and turn the **hue** by up to $\pm\,0.2\,s$ of the colour circle, in random order; every
+#   number in a range is as likely as any other; all four together, or none of them;
 # - then, and independently, turn everything **grey** with probability 0.2.
 #
 # ```
@@ -160,12 +160,12 @@ my.keep(color_distortion)
 #
 # Now the whole recipe, in this order:
 #
-# 1. **crop and resize**: a box with 8 % to 100 % of the image's area and a ratio of width to height between 3/4 and 4/3,
-#    anywhere in the image, resized to `size` × `size`;
+# 1. **crop and resize**: a box with 8 % to 100 % of the image's area, every share as likely as any other, and a ratio of
+#    width to height between 3/4 and 4/3, anywhere in the image, resized to `size` × `size`;
 # 2. **flip** left to right with probability 0.5;
 # 3. **colour distortion**, yours, with the strength given;
-# 4. **blur**, only if `blur` is true: with probability 0.5, a Gaussian with σ between 0.1 and 2 pixels, in a kernel
-#    about a tenth of the side wide (an odd number of pixels, at least 3). For small images the paper leaves it out
+# 4. **blur**, only if `blur` is true: with probability 0.5, a Gaussian with σ drawn evenly between 0.1 and 2 pixels, in a
+#    kernel about a tenth of the side wide (an odd number of pixels, at least 3). For small images the paper leaves it out
 #    (appendix B.9).
 #
 # ```
@@ -735,8 +735,8 @@ predict("strength", guess)
 #
 # - A **view** is a random crop, resized, perhaps flipped, with its colours distorted, perhaps blurred; a **positive
 #   pair** is two independent draws from one image.
-# - The views decide what is learned: whatever two views always share, the encoder may use, and whatever the recipe
-#   changes, it learns to ignore.
+# - The views decide what is learned: whatever two views always share, the encoder may use; what the recipe changes does
+#   not help to find the partner, so the encoder may let go of it (03 and 06 measure how much is left).
 # - Two crops of an image have similar colour histograms, and a histogram needs no shapes. Colour distortion closes that
 #   shortcut, and I measured by how much.
 # - Parameters are drawn for each image on its own, in a batch too.

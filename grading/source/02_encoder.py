@@ -453,7 +453,7 @@ predict("stem", guess)
 
 # %% [markdown]
 # <details><summary>When you have seen the answer: does the small stem harm?</summary>On these pictures and in so few
-# epochs, yes: its accuracy stays close to guessing, while its loss falls, slowly. A likely reason, which nobody has
+# epochs, yes: its accuracy stays close to guessing. A likely reason, which nobody has
 # measured here: it sees the fine texture of the background, which is enough to find a few partners, and the ImageNet stem
 # blurs that away. In photographs texture belongs to the object, and the recipe for them takes the small stem.</details>
 
@@ -469,4 +469,4 @@ predict("stem", guess)
 #
 # ## Next
 #
-# $h$ is what we keep, yet the loss never looks at it. **03 · The projection head** puts $g$ in between and asks why.
+# $h$ is what we keep, yet the loss never looks at it. [03 · The projection head](03_projection_head.ipynb) puts $g$ in between and asks why.

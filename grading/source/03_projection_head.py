@@ -5,7 +5,8 @@
 #
 # The loss of SimCLR does not see $h$. It sees $z = g(h)$, the **embedding**, where the **projection head** $g$ is a
 # small network of two layers. After training, $g$ goes into the bin, and $h$ is what later tasks get. To train
-# something in order to throw it away looks like waste. It is the opposite, and you can measure why in seconds.
+# something in order to throw it away looks like waste. In a toy world you can measure in seconds why it need not be;
+# what our own pictures say stands at the end.
 #
 # Three graded exercises, 12 points. About 45 minutes, all of it on a CPU.
 #
@@ -218,7 +219,7 @@ for name, other in others.items():
 # ### Second half: the loss wants it to lose
 #
 # Two views of an image share what is in it and differ in how it looks: place, colour, sharpness. The loss asks for
-# $z_a \approx z_b$. So everything the augmentations change has to vanish from $z$, and nothing in the loss asks to
+# $z_a \approx z_b$. So everything the augmentations change would best vanish from $z$, and nothing in the loss asks to
 # keep it anywhere else. The question is where it vanishes: in $g$, or already in $f$.
 #
 # A toy world in which this can be measured exactly: an "image" is a vector of 8 numbers, a mixture of 4 numbers of
@@ -285,7 +286,7 @@ plots.show(figure, alt=f"Mean R² of content and style: {means}.")
 # forgetting happens**, so that the encoder need not forget. A later task may want just that: the colour of a bird is
 # style to SimCLR, and half of the answer to a bird-watcher.
 #
-# Notebook 06 asks the same of real pictures, whose factors are known.
+# Notebook 06 asks the same of the built-in pictures, whose factors are known.
 #
 # What the paper reports, for a ResNet-50 on ImageNet (its numbers, not ours):
 #
@@ -513,10 +514,11 @@ predict("spectrum", guess)
 # - $g$ is linear, ReLU, linear; $z$ goes to the loss, un-normalised and of both signs.
 # - The loss asks $z$ to drop what differs between views. In the toy world a head takes that on itself and $h$ keeps it;
 #   without one $h$ loses it. On our pictures that is only partly so: $z$ keeps much of the position, and by k-NN $h$ was
-#   better *without* a head with each of four seeds, against the paper (with so few, the interval still includes 0).
+#   better without a head than with the non-linear one with each of four seeds, against the paper (the interval includes
+#   0; on a second machine it does not). On CIFAR-10 the two could not be told apart.
 # - After training $g$ is replaced by a linear layer on $h$, whose encoder is frozen: the weights by `requires_grad`,
 #   the batch-norm statistics by eval mode. They are two different things.
 #
 # ## Next
 #
-# You have $z_a$ and $z_b$. **04 · The contrastive loss** says what is wanted of them.
+# You have $z_a$ and $z_b$. [04 · The contrastive loss](04_contrastive_loss.ipynb) says what is wanted of them.

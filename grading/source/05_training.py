@@ -43,7 +43,7 @@ print(f"\nThis machine: {machine.best_device()}, {machine.cap_threads()} threads
 #
 # The optimizer multiplies every step by one number, the **learning rate**. Two moments in a run ask for a small one:
 #
-# - **The beginning.** The weights are random, the gradients large, and that of every batch points another way. A few
+# - **The beginning.** The weights are random, the gradients are large, and each batch's points in another direction. A few
 #   dozen steps of *warm-up*, in which the rate grows along a straight line, keep them from throwing the network somewhere
 #   it can't return from.
 # - **The end.** The gradient of a batch is noisy. With a large rate the weights jitter around a good place without
@@ -436,8 +436,8 @@ two_views = one_by_one if OWN_VIEWS and mine and not course.quick() else batched
 print("Training uses", "your views, one by one." if two_views is one_by_one else "the batched views.")
 
 # %% [markdown]
-# How long a run takes depends on the machine, so the cell below times a few steps on a copy of the model and chooses the
-# number of epochs that fits. (Under *Validate* everything shrinks to seconds.) The choice is kept with the run, so
+# How long a run takes depends on the machine, so the second cell below times a few steps on a copy of the model and
+# chooses the number of epochs that fits; the first sets how long. (Under *Validate* everything shrinks to seconds.) The choice is kept with the run, so
 # that a stopped run goes on with the same schedule. `START_AFRESH = True` throws the run away.
 
 # %%
@@ -559,8 +559,8 @@ if TENSORBOARD:
 # little differently each time).
 #
 # **Larger photographs.** STL-10 has 100,000 pictures without labels, 96 × 96, and 13,000 with. Fetch it once (2.6 GB:
-# `python -m helpers.data stl10`), then `COURSE_DATA=stl10 make lab` runs this notebook on it, best with a GPU. In code,
-# with four of its ten classes to watch:
+# `python -m helpers.data stl10`), then `COURSE_DATA=stl10 make lab` runs this notebook on it, best with a GPU. After
+# a run on other pictures set `START_AFRESH = True` first. In code, with four of its ten classes to watch:
 #
 # ```python
 # pictures = data.load_images("stl10", "pretrain")  # (100000, 3, 96, 96) uint8, no labels
@@ -585,7 +585,7 @@ plots.show(plots.clinic(record), alt=plots.clinic_in_words(record))
 # %% [markdown]
 # | cause | what was done |
 # |---|---|
-# | temperature is the batch size | the two arguments were swapped: $\tau = 128$ |
+# | temperature is the batch size | the batch size was handed over as the temperature: $\tau = 128$ |
 # | images are not shuffled | they come as they lie in folders: class by class, in the same order every epoch |
 # | the same view twice | `x_b = x_a` |
 # | detached denominator | the loss has the right value, but no gradient flows through the negatives |
@@ -697,7 +697,9 @@ print(f"Mean of the last ten: {last}")
 #
 # Two views of an image make one pair of positives. Four make six, for twice the arithmetic. So with half as many images
 # in a batch, each in four views, a step costs the same and has three times the pairs. `training.step_on_views` is your
-# `train_step` for any number of views: the loss is the mean of NT-Xent over all pairs of views (Shidani et al. 2024).
+# `train_step` for any number of views: the loss is the mean of NT-Xent over all pairs of views, as in Contrastive
+# Multiview Coding (Tian et al. 2020). That for equal arithmetic fewer images in more views are worth it is what Shidani
+# et al. (2024) found, with losses of their own.
 
 # %%
 views = augmentation.batch_views(32, views=4)(pictures.images[:8], torch.Generator().manual_seed(0))  # four (8, 3, 32, 32)
@@ -750,5 +752,5 @@ predict("random_bits", guess)
 #
 # ## Next
 #
-# In **06 · Evaluation** you measure what this encoder is worth: k-NN and a linear probe, each beside its controls, and
+# In [06 · Evaluation](06_evaluation.ipynb) you measure what this encoder is worth: k-NN and a linear probe, each beside its controls, and
 # pictures of what it finds alike.

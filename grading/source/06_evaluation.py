@@ -277,7 +277,7 @@ def representations(images):
 
 
 # %%
-random_encoder = controls.random_encoder(recipe["arch"], recipe["small_images"])
+random_encoder = controls.random_encoder(recipe["arch"], recipe["small_images"], 0, recipe.get("group_norm", False))
 random_encoder.to(device, memory_format=torch.channels_last)
 of_bank, of_validation = representations(bank.images), representations(validation.images)
 H = {name: (of_bank[name], of_validation[name]) for name in of_bank}
@@ -290,9 +290,10 @@ for name, value in ({"chance": chance} | knn).items():
     print(f"{name:20} {value:6.1%} ± {error:.1%}")
 
 # %% [markdown]
-# The ± is the standard error of a fraction, $\sqrt{p (1 - p) / n}$, from the number of validation images alone. Two
-# accuracies closer than about three times that cannot be told apart. It leaves out the other source of luck, the seed
-# of the training run: for that one must train several times.
+# The ± is the standard error of a fraction, $\sqrt{p (1 - p) / n}$, from the number of validation images alone.
+# Measured on different images, two accuracies closer than about three times that cannot be told apart. Ours are of the
+# same images, where a smaller difference can count: look at those that only one of the two gets right. The error leaves
+# out the other source of luck, the seed of the training run: for that one must train several times.
 #
 # What is worth reading from the table is differences: what training added over the random encoder, what $h$ has over
 # $z$. The paper, with a linear probe, found $h$ better than $z$ by more than 10 points (Chen et al. 2020, section 4.2).
@@ -460,7 +461,7 @@ for name, (rows, asked_h) in H.items():
 
 # %% [markdown]
 # The pixels change most. Pixels that are near vary together; whitening takes away what they share and leaves edges, and
-# our ten classes are drawn with sharp ones. So a control can be weaker than it has to be. Where $h$ is near 100 % there
+# our ten classes are drawn with sharp ones. So a control can be made stronger, and a fair one should be. Where $h$ is near 100 % there
 # is nothing to gain. On photographs, after minutes of training, whitening does gain, and needs no training: `make
 # choices` and `make bench-learn` measure every encoder both ways. `evaluation.whitened(encoder, images)` puts the map
 # behind an encoder as one more linear layer.
@@ -658,8 +659,8 @@ if bank.factors:
 # %% [markdown]
 # With the encoder that comes with the course, *position* can be read better from $h$ than from $z$; *scale*,
 # *brightness* and the disc go the same way. That is one encoder; over four seeds, trained for less long, it is so for
-# position, brightness and hue, and for scale it cannot be said (`predict("forgotten", ...)` in 03). Of the object's *hue*
-# the long-trained encoder has nothing left, not even in $h$, though an untrained one holds it: colour distortion taught
+# position, brightness, the disc and hue, and for scale one machine left it open and another did not
+# (`predict("forgotten", ...)` in 03). Of the object's *hue* the long-trained encoder has nothing left, not even in $h$, though an untrained one holds it: colour distortion taught
 # it to forget.
 #
 # So for *where*, take $h$ and not $z$; for *what colour*, neither: train with weaker colours. "Good representation"
@@ -797,7 +798,8 @@ alt = "; ".join(f"{name}: k-NN {a:.0%}, linear probe {b:.0%}" for name, a, b in 
 plots.show(plots.accuracy_bars(final, by_chance, "test"), alt=f"Bars of test accuracy. {alt}; chance {by_chance:.0%}.")
 
 # %% [markdown]
-# From a terminal, the same for any checkpoint, on the whole training and test set:
+# From a terminal, for any checkpoint, on the whole training and test set (`--data NAME` for other pictures than the
+# built-in ones; `--supervised EPOCHS` adds the supervised control; `white` is k-NN after whitening):
 #
 #     python -m helpers.evaluation runs/05/checkpoint.pt
 
@@ -836,5 +838,6 @@ my.progress()
 
 # %% [markdown]
 # Go back to 05 with another temperature or colour strength (`recipe_for` takes them by name: `temperature=0.5`,
-# `strength=0.5`), or with your own pictures (`COURSE_DATA=folder:PATH make lab`). Set `START_AFRESH = True` there, for otherwise the finished run is shown again.
+# `strength=0.5`), or with your own pictures (`COURSE_DATA=folder:PATH make lab`). Set `START_AFRESH = True` there:
+# otherwise 05 shows the old run again, or stops because its file belongs to another run.
 # Predict what this notebook will then print, and see.

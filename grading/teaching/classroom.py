@@ -21,12 +21,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 from pathlib import Path
 
 from nbgrader.utils import notebook_hash
 
 from grading.build import GRADING, NOTEBOOKS, course
 from grading.intake import beyond_missing, plain_text
+from grading.teaching.public import LEFT
 from helpers import checks
 
 ROOT = GRADING.parent
@@ -35,6 +37,7 @@ COURSE_ID = "two-views"
 GROUP = "two-views"
 PRIVATE = (".git", "grading", "tests", "site", "data/yours")  # solutions, hand-ins, grades: not a student's to read
 LARGEST = 200 * 2**20  # bytes of one hand-in
+PATIENCE = 60  # seconds to read one
 SHOWN = ("assignment-list", "menu", "validate-assignment")  # of nbgrader's panels, what a student needs
 
 
@@ -114,6 +117,8 @@ def prepare(place: Path) -> None:
     for name in PRIVATE:
         if (ROOT / name).is_dir():
             (ROOT / name).chmod(0o700)
+    for path in (found for name in LEFT for found in ROOT.glob(f"{name}*")):
+        path.chmod(0o600)
     page = {"disabledExtensions": {f"@jupyter/nbgrader:{panel}": False for panel in SHOWN}}
     (place / "jupyter/labconfig/page_config.json").write_text(json.dumps(page))
     (place / "jupyter/nbgrader_config.py").write_text(
@@ -121,20 +126,23 @@ def prepare(place: Path) -> None:
         + f'\nimport os\n\nc.Exchange.root = "{place}/exchange"\n'
         + 'c.Exchange.assignment_dir = os.path.expanduser("~/two-views")\n'
     )
-    copy, earlier = place / "course", place / "course.earlier"
-    shutil.rmtree(earlier, ignore_errors=True)
-    if copy.exists():
-        copy.rename(earlier)
-    shutil.copytree(ROOT / "helpers", copy / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "data").mkdir()
-    shutil.copy(ROOT / "data" / "encoder.safetensors", copy / "data")
-    shutil.copytree(ROOT / "data" / "results", copy / "data" / "results")
-    for path in [copy, *copy.rglob("*")]:
+    copy, new, earlier = place / "course", place / "course.new", place / "course.earlier"
+    for left in (new, earlier):
+        shutil.rmtree(left, ignore_errors=True)
+    shutil.copytree(ROOT / "helpers", new / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    (new / "data").mkdir()
+    shutil.copy(ROOT / "data" / "encoder.safetensors", new / "data")
+    held_back = [f"{Path(name).name}*" for name in LEFT]
+    shutil.copytree(ROOT / "data" / "results", new / "data" / "results", ignore=shutil.ignore_patterns(*held_back))
+    for path in [new, *new.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
         if path.is_file():  # students get what is newer than theirs: a file is as old as what it says
-            before = earlier / path.relative_to(copy)
+            before = copy / path.relative_to(new)
             same = before.is_file() and before.read_bytes() == path.read_bytes()
             os.utime(path, (before.stat().st_mtime,) * 2 if same else None)
+    if copy.exists():
+        copy.rename(earlier)
+    new.rename(copy)  # servers that start meanwhile find the one or the other, whole
     shutil.rmtree(earlier, ignore_errors=True)
 
 
@@ -219,15 +227,20 @@ def read_as(owner: pwd.struct_passwd, path: Path) -> dict[str, bytes]:
     """{name: content} of the plain files right in a folder, read by a process of its owner's; links stay behind.
 
     Raises:
-        OSError: it is larger than LARGEST, or its owner may not read all of it.
+        OSError: it is larger than LARGEST, its owner may not read all of it, or that takes longer than PATIENCE.
     """
     rights = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": [], "cwd": "/"}
     command = ["tar", "-C", path, "-cf", "-", "."]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **rights) as packing:
+        timer = threading.Timer(PATIENCE, packing.kill)  # its owner may stop a process of theirs, and does not stop us
+        timer.start()
         packed = packing.stdout.read(LARGEST + 1)
         if len(packed) > LARGEST:
             packing.kill()
+            timer.cancel()
             raise OSError(f"it is larger than {LARGEST >> 20} MB")
+        packing.wait()
+        timer.cancel()
     if packing.returncode:
         raise OSError("not all of it can be read")
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:

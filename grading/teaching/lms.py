@@ -25,8 +25,16 @@ def main() -> None:
     folder = parser.parse_args().folder
     if not (folder / "grades.csv").is_file():
         sys.exit(f"There is no {folder / 'grades.csv'}: run `make grade` first, or name its --folder.")
-    with open(folder / "grades.csv", newline="", encoding="utf-8") as file:
+    with open(
+        folder / "grades.csv", newline="", encoding="utf-8-sig"
+    ) as file:  # a spreadsheet may have put a mark at its start
         rows = list(csv.DictReader(file))
+    needed = {"student", *(name for exercises in checks.POINTS.values() for name in exercises)}
+    if lacking := sorted(needed - set(*map(set, rows[:1]))):
+        sys.exit(
+            f"{folder / 'grades.csv'} is not the table that `make grade` writes: it has no column {lacking[0]!r}. "
+            "Run `make grade` again; of its table change nothing, or a copy."
+        )
     for name, table in (("canvas.csv", canvas(rows)), ("moodle.csv", moodle(rows))):
         (folder / name).touch(mode=0o600)
         with open(folder / name, "w", newline="", encoding="utf-8") as file:

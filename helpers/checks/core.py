@@ -156,8 +156,9 @@ def why(answer: Callable, otherwise: str) -> NoReturn:
     """For the message of an assert: raise NotYet with the diagnosis of the answer's check, else with the sentence given."""
     import helpers.checks
 
+    check = getattr(helpers.checks, f"check_{snake_case(name_of(answer))}", lambda answer: None)
     try:
-        getattr(helpers.checks, f"check_{snake_case(answer.__name__)}")(answer)
+        check(answer)
     except NotYet as problem:
         raise problem.with_traceback(None) from None
     raise NotYet(otherwise)
@@ -175,7 +176,7 @@ def explained(answer: Callable) -> Iterator[None]:
         raise problem.with_traceback(None) from None
     except Exception as problem:
         said = str(problem) if isinstance(problem, AssertionError) else ""
-        otherwise = said or f"`{answer.__name__}` stopped with {describe_error(problem)}."
+        otherwise = said or f"`{name_of(answer)}` stopped with {describe_error(problem)}."
     else:
         return
     why(answer, otherwise)
@@ -191,6 +192,11 @@ def try_it(demonstration: Callable[[], object]) -> None:
         print(f"Nothing to show yet, your answer stopped with {describe_error(problem)}.")
     if "matplotlib.pyplot" in sys.modules:  # a figure that was begun and not shown would appear empty
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+def name_of(answer: object) -> str:
+    """What a function or class calls itself; "your answer" for an object without a name, as functools.partial makes."""
+    return getattr(answer, "__name__", "your answer")
 
 
 def snake_case(name: str) -> str:
