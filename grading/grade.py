@@ -73,9 +73,9 @@ def main() -> None:
     if chosen.jobs < 1:
         parser.error(f"--jobs is {chosen.jobs}; one submission at a time is the least.")
     chosen.folder = chosen.folder.resolve()  # the sandbox starts elsewhere
-    if start.works() and chosen.folder != GRADING.resolve() and start.can_be_seen(chosen.folder):
-        sys.exit(f"{chosen.folder} lies where answers can read, as Python and the system do; name another --folder.")
     bare = not start.works()
+    if not bare and chosen.folder != GRADING.resolve() and start.can_be_seen(chosen.folder):
+        sys.exit(f"{chosen.folder} lies where answers can read, as Python and the system do; name another --folder.")
     if bare and not chosen.without_sandbox:
         sys.exit(
             "bubblewrap does not work here, so answers would run with your rights and could read and delete your "
@@ -112,7 +112,7 @@ def alone(work: Path):
         yield
 
 
-def grade(folder: Path, jobs: int, due: datetime | None, bare: bool = False) -> list[dict]:
+def grade(folder: Path, jobs: int, due: datetime | None, bare: bool) -> list[dict]:
     """Grade everybody under folder/submitted; writes grades.csv, feedback/ and summary.html, returns the rows.
 
     Args:

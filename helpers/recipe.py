@@ -4,9 +4,8 @@ Nothing is trained here.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -65,16 +64,16 @@ def recipe_for(name: str, side: int, **settings) -> Recipe:
     return replace(recipe, base_lr=0.075 * recipe.batch_size**0.5) if lars else recipe
 
 
-def settings_in(words: Sequence[str], given: Mapping = MappingProxyType({})) -> dict:
+def settings_in(words: Sequence[str], **settings) -> dict:
     """Fields of Recipe, as a command line gives them: ["views=2", "area=0.2,1", "blur=true"].
 
     Args:
-        given: fields that have a value already; they are part of what is returned.
+        settings: fields that have a value already; they are part of what is returned.
 
     Raises:
         ValueError: no such field, a value of another kind than its default, or a second value for a field.
     """
-    settings, known = dict(given), {field.name: field for field in fields(Recipe)}
+    known = {field.name: field for field in fields(Recipe)}
     for word in words:
         name, _, text = word.partition("=")
         if name not in known:

@@ -236,7 +236,7 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
         raise ValueError(f"--out {out} is a file; name a folder.")
     names = ("arch", "epochs", "batch_size", "temperature", "optimizer", "base_lr", "seed")
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
-    given = settings_in(arguments.set, given)
+    given = settings_in(arguments.set, **given)
     if "epochs" in given and arguments.seconds is not None:
         raise ValueError("epochs and --seconds both say how long to train; give one of them.")
     with distributed.first_alone():  # what it fetches or caches, the other processes find

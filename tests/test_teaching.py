@@ -40,10 +40,11 @@ def test_without_grades_the_command_for_platforms_says_what_makes_them(tmp_path)
     "save, said",
     [
         (lambda text: "\ufeff" + text, None),
+        (lambda text: text.split("\n")[0], None),
         (lambda text: text.replace(",", ";"), "has no column"),
         (lambda text: text.replace("uniformity", "evenness"), "has no column 'uniformity'"),
     ],
-    ids=["a mark at the start", "semicolons", "an older course"],
+    ids=["a mark at the start", "nobody", "semicolons", "an older course"],
 )
 def test_a_table_that_a_spreadsheet_saved_is_read_or_refused_in_a_sentence(tmp_path, save, said):
     row = {"student": "ada", **{name: 1.5 for name in EXERCISES}, "total": 37.5, "of": 100, "note": ""}

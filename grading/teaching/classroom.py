@@ -237,10 +237,10 @@ def read_as(owner: pwd.struct_passwd, path: Path) -> dict[str, bytes]:
         packed = packing.stdout.read(LARGEST + 1)
         if len(packed) > LARGEST:
             packing.kill()
-            timer.cancel()
-            raise OSError(f"it is larger than {LARGEST >> 20} MB")
         packing.wait()
         timer.cancel()
+    if len(packed) > LARGEST:
+        raise OSError(f"it is larger than {LARGEST >> 20} MB")
     if packing.returncode:
         raise OSError("not all of it can be read")
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:

@@ -27,13 +27,14 @@ def main() -> None:
         sys.exit(f"There is no {folder / 'grades.csv'}: run `make grade` first, or name its --folder.")
     with open(
         folder / "grades.csv", newline="", encoding="utf-8-sig"
-    ) as file:  # a spreadsheet may have put a mark at its start
-        rows = list(csv.DictReader(file))
+    ) as file:  # or with a spreadsheet's mark before it
+        read = csv.DictReader(file)
+        rows = list(read)
     needed = {"student", *(name for exercises in checks.POINTS.values() for name in exercises)}
-    if lacking := sorted(needed - set(*map(set, rows[:1]))):
+    if lacking := sorted(needed - set(read.fieldnames or ())):
         sys.exit(
             f"{folder / 'grades.csv'} is not the table that `make grade` writes: it has no column {lacking[0]!r}. "
-            "Run `make grade` again; of its table change nothing, or a copy."
+            "Run `make grade` again, and change its table only in a copy."
         )
     for name, table in (("canvas.csv", canvas(rows)), ("moodle.csv", moodle(rows))):
         (folder / name).touch(mode=0o600)
