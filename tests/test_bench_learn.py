@@ -1,6 +1,7 @@
 """The race by the clock: what is run, what is written down, and that the peers' recipes train."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -129,6 +130,17 @@ def test_minutes_with_bfloat16_and_without_stand_in_files_of_their_own(tmp_path,
         monkeypatch.setattr(learn, "has_bfloat16", lambda device, half=half: half)
         names.append(learn.results_file().name)
     assert names == ["learn_cifar10.json", "learn_cifar10-float32.json"]
+
+
+@pytest.mark.parametrize(("end", "steps"), [(-math.inf, 1), (math.inf, 6)])
+def test_our_run_ends_with_its_schedule_or_with_the_clock(end, steps):
+    images = load_images("shapes", "train").images[:20]
+    recipe = replace(learn.ours(0), arch="resnet8", batch_size=8, epochs=3.0)
+    model = training.build_model(recipe)
+    before = [weight.clone() for weight in model.parameters()]
+    assert learn.trained_until(end, model, images, training.views_of(recipe), recipe) == steps * 8 / 20
+    assert all(weight.isfinite().all() for weight in model.parameters())
+    assert any(not torch.equal(weight, old) for weight, old in zip(model.parameters(), before, strict=True))
 
 
 def test_a_run_that_took_longer_than_its_minutes_does_not_count(capsys):
