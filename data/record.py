@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from helpers.files import written_whole
@@ -55,17 +56,21 @@ def commit() -> str | None:
         return None
 
 
-def earlier_runs(path: Path, recipe: dict) -> list[dict]:
-    """The runs of this machine that a results file holds, to go on from; none where it was made with another recipe."""
+def earlier_runs(path: Path, recipe: dict, without_it: Collection[str] = ()) -> list[dict]:
+    """The runs of this machine that a results file holds, to go on from.
+
+    Where it was made with another recipe, those jobs alone that the recipe has no part in.
+    """
     if not path.exists():
         return []
     result = json.loads(path.read_text(encoding="utf-8"))
+    runs = result["runs"]
     if result["recipe"] != json.loads(json.dumps(recipe)):
-        print(f"{path.name} was made with another recipe: all of it is measured anew.", file=sys.stderr)
-        return []
+        runs = [run for run in runs if run.get("job") in without_it]
+        print(f"{path.name} was made with another recipe: its runs are measured anew.", file=sys.stderr)
     here = json.loads(json.dumps(stamp()["machine"]))
-    kept = [run for run in result["runs"] if run.get("measured", {}).get("machine") == here]
-    if others := len(result["runs"]) - len(kept):
+    kept = [run for run in runs if run.get("measured", {}).get("machine") == here]
+    if others := len(runs) - len(kept):
         print(f"{path.name}: {others} runs of another machine are measured anew", file=sys.stderr)
     return kept
 

@@ -147,6 +147,7 @@ def test_a_run_that_took_longer_than_its_minutes_does_not_count(capsys):
     late, kept = ({"name": "ours", "minutes": 5.0, "seconds": seconds} for seconds in (330.4, 299.9))
     assert learn.in_time(kept) and learn.in_time({"name": "UvA", "minutes": 3}) and not learn.in_time(late)
     assert "ours took 330.4 s for 5 minutes" in capsys.readouterr().err
+    assert learn.in_time({"name": "CS231n", "minutes": 5, "seconds": 306.3})  # it ended with the step it was in
 
 
 def test_runs_of_another_recipe_or_machine_are_not_gone_on_from(tmp_path, capsys):
@@ -158,6 +159,13 @@ def test_runs_of_another_recipe_or_machine_are_not_gone_on_from(tmp_path, capsys
     assert "1 runs of another machine" in capsys.readouterr().err
     assert record.earlier_runs(path, {"area": (0.3, 1.0)}) == []
     assert "another recipe" in capsys.readouterr().err
+
+
+def test_runs_of_a_peer_are_gone_on_from_whatever_our_recipe_is(tmp_path):
+    path, measured = tmp_path / "a.json", record.stamp()
+    rows = [json.loads(json.dumps({"job": job, "measured": measured})) for job in ("ours", "UvA")]
+    path.write_text(json.dumps({"recipe": {"area": [0.2, 1.0]}, "runs": rows}), encoding="utf-8")
+    assert record.earlier_runs(path, {"area": (0.3, 1.0)}, without_it=["UvA"]) == rows[1:]
 
 
 def test_a_row_of_raw_pixels_is_their_knn_accuracy():
