@@ -39,7 +39,7 @@ def speeds(numbers: dict) -> Figure:
 def learning(rows: list[dict]) -> Figure:
     """k-NN accuracy against minutes: a dot a run, a line a recipe, dashed without whitening; controls that take no time
     as level lines; where one was measured with a smaller bank, ours with it too."""
-    figure, ax = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
+    figure, ax = plt.subplots(figsize=(8.5, 4.2), layout="constrained")
     banks = sorted({each.get("bank", 0) for each in rows})
     for name in dict.fromkeys(each["name"] for each in rows):
         mine = [each for each in rows if each["name"] == name]
@@ -66,7 +66,7 @@ def learning(rows: list[dict]) -> Figure:
     ax.minorticks_off()
     ax.yaxis.set_major_formatter(PercentFormatter(1))  # as many digits as the axis needs
     ax.set(xlabel="minutes of training on two cores", ylabel="k-NN accuracy on CIFAR-10's test pictures")
-    ax.legend(frameon=False, loc="upper left", fontsize=8)
+    figure.legend(frameon=False, loc="outside right upper", fontsize=8)
     ax.grid(alpha=0.3)
     return figure
 
