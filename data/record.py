@@ -67,7 +67,7 @@ def earlier_runs(path: Path, recipe: dict, without_it: Collection[str] = ()) -> 
     runs = result["runs"]
     if result["recipe"] != json.loads(json.dumps(recipe)):
         runs = [run for run in runs if run.get("job") in without_it]
-        print(f"{path.name} was made with another recipe: its runs are measured anew.", file=sys.stderr)
+        print(f"{path.name} was made with another recipe: what that made is measured anew.", file=sys.stderr)
     here = json.loads(json.dumps(stamp()["machine"]))
     kept = [run for run in runs if run.get("measured", {}).get("machine") == here]
     if others := len(runs) - len(kept):

@@ -32,6 +32,7 @@ from helpers.machine import cap_threads, has_bfloat16, keep_memory, return_memor
 PART = 10_000  # of the bank, and a fifth of it queries
 TRIAL = 50  # steps, to know how many fit into some minutes
 MORE = 1.05  # times the steps that seem to fit are planned: the learning rate of the last ones is next to 0 anyway
+THEIRS = [peer.name for peer in peers.PEERS]
 COSTLY = 200e6  # multiply-adds of a picture; with more, the features of the whole bank would take half an hour
 
 
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", default="cifar10", help="cifar10, or folder:PATH with the same pictures")
     parser.add_argument("--minutes", type=float, nargs="+", default=[3, 5, 10, 30], help="default: 3 5 10 30")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of our runs (default: 0 1 2)")
-    parser.add_argument("--only", nargs="+", choices=["ours", "controls", *(peer.name for peer in peers.PEERS)])
+    parser.add_argument("--only", nargs="+", choices=["ours", "controls", *THEIRS])
     chosen = parser.parse_args(arguments)
     cap_threads()
     try:
@@ -49,8 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"bench-learn: {problem}", file=sys.stderr)
         return 1
     path = results_file()
-    theirs = [peer.name for peer in peers.PEERS]
-    rows = [row for row in record.earlier_runs(path, asdict(ours(0)), without_it=theirs) if in_time(row)]
+    rows = [row for row in record.earlier_runs(path, asdict(ours(0)), without_it=THEIRS) if in_time(row)]
     for name, minutes, seed in jobs(chosen.minutes, chosen.seeds, chosen.only):
         done = {row["minutes"] for row in rows if (row["job"], row["seed"]) == (name, seed)}
         left = [length for length in minutes if length not in done]
@@ -77,8 +77,7 @@ def in_time(row: dict) -> bool:
 
     A peer is looked at after the step in which its minutes end. A step may take seconds: they count in its favour.
     """
-    by_steps = row["name"] in [peer.name for peer in peers.PEERS]
-    late = not by_steps and row.get("seconds", 0) > 1.02 * 60 * row["minutes"]
+    late = row["name"] not in THEIRS and row.get("seconds", 0) > 1.02 * 60 * row["minutes"]
     if late:
         print(f"{row['name']} took {row['seconds']} s for {row['minutes']:g} minutes: call this again", file=sys.stderr)
     return not late
@@ -88,7 +87,7 @@ def jobs(minutes: list[float], seeds: list[int], only: list[str] | None) -> list
     """(name, minutes, seed) of every run, those of our recipe first, the shortest first."""
     found = [("ours", [length], seed) for seed in seeds for length in sorted(minutes)]
     found += [("controls", sorted(minutes), 0)]
-    found += [(peer.name, sorted(minutes), 0) for peer in peers.PEERS]
+    found += [(name, sorted(minutes), 0) for name in THEIRS]
     return [job for job in found if only is None or job[0] in only]
 
 
@@ -121,10 +120,9 @@ def our_row(length: float, seed: int, train: ImageSet, test: ImageSet) -> dict:
     model, two_views = training.build_model(recipe), training.views_of(recipe)
     finished(model.encoder, train.images)  # a trial: how long will the last step take?
     return_memory()
-    last_step = time.perf_counter() - start
-    left = 60 * length - 2 * last_step
+    end = start + 60 * length - (time.perf_counter() - start)
+    left = end - time.perf_counter()
     planned = MORE * training.epochs_in(left, model, train.images, two_views, recipe)
-    end = start + 60 * length - last_step
     epochs = trained_until(end, model, train.images, two_views, replace(recipe, epochs=planned))
     body = finished(model.encoder, train.images)
     seconds = time.perf_counter() - start
@@ -166,7 +164,7 @@ def finished(body: nn.Module, images: Tensor) -> nn.Module:
 def control_rows(minutes: list[float], seed: int, train: ImageSet, test: ImageSet) -> list[dict]:
     """Raw pixels, an untrained encoder, and our encoder trained with labels for each of the times."""
     recipe = ours(seed)
-    body = controls.random_encoder(recipe.arch, recipe.small_images, seed)
+    body = controls.random_encoder(recipe.arch, recipe.small_images, seed, recipe.group_norm)
     rows = [row("raw pixels", 0, seed, nn.Flatten(), train, test, len(train))]  # the same, whenever they are measured
     rows.append(row("random encoder", 0, seed, body, train, test, len(train)))
     fit = {"images": train.images, "labels": train.labels, "num_classes": len(train.classes), "seed": seed}

@@ -469,4 +469,5 @@ predict("stem", guess)
 #
 # ## Next
 #
-# $h$ is what we keep, yet the loss never looks at it. [03 · The projection head](03_projection_head.ipynb) puts $g$ in between and asks why.
+# $h$ is what we keep, yet the loss never looks at it. [03 · The projection head](03_projection_head.ipynb) puts $g$ in
+# between and asks why.

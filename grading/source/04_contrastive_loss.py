@@ -85,8 +85,9 @@ plots.show(plots.image_grid(views, titles=names), alt=alt)
 # returns      () a torch tensor of z's dtype: the mean of ℓ over the 2N anchors
 # ```
 #
-# A loss is there to be differentiated: build it from torch operations on `z_a` and `z_b` only, and leave both as they are. `.item()`, `float()`,
-# NumPy and `torch.tensor([...])` make plain numbers, and no gradient comes through a plain number.
+# A loss is there to be differentiated: build it from torch operations on `z_a` and `z_b` only, and leave both as they
+# are. `.item()`, `float()`, NumPy and `torch.tensor([...])` make plain numbers, and no gradient comes through a plain
+# number.
 
 
 # %% exercise="nt_xent_loop"
@@ -798,7 +799,8 @@ for name, (loss, setting) in relatives.items():
 # %% [markdown]
 # NT-Xent's gradient dies away where the positives are easy: a batch of easy pairs teaches little, and a small batch has
 # few negatives to make them hard (whether that matters here is one of the questions below). The decoupled loss never
-# comes to rest like that. The triplets stop for another reason: most negatives in 32 dimensions are at about a right angle, which is farther away than the margin asks.
+# comes to rest like that. The triplets stop for another reason: most negatives in 32 dimensions are at about a right
+# angle, which is farther away than the margin asks.
 
 # %% [markdown]
 # ## Predict, then measure
@@ -840,7 +842,8 @@ predict("sup_con", guess)
 #
 # ## Next
 #
-# All parts are on the table: two views, $f$, $g$ and the loss. In [05 · Training](05_training.ipynb) they learn together.
+# All parts are on the table: two views, $f$, $g$ and the loss. In [05 · Training](05_training.ipynb) they learn
+# together.
 #
 # *Sources: Chen et al. 2020, A simple framework for contrastive learning of visual representations (equation 1, table
 # 5 for temperatures); Khosla et al. 2020, Supervised contrastive learning; Wang and Isola 2020, Understanding

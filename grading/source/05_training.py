@@ -437,8 +437,9 @@ print("Training uses", "your views, one by one." if two_views is one_by_one else
 
 # %% [markdown]
 # How long a run takes depends on the machine, so the second cell below times a few steps on a copy of the model and
-# chooses the number of epochs that fits; the first sets how long. (Under *Validate* everything shrinks to seconds.) The choice is kept with the run, so
-# that a stopped run goes on with the same schedule. `START_AFRESH = True` throws the run away.
+# chooses the number of epochs that fits; the first sets how long. (Under *Validate* everything shrinks to seconds.) The
+# choice is kept with the run, so that a stopped run goes on with the same schedule. `START_AFRESH = True` throws the
+# run away.
 
 # %%
 SECONDS, START_AFRESH = 150, False
@@ -752,5 +753,5 @@ predict("random_bits", guess)
 #
 # ## Next
 #
-# In [06 · Evaluation](06_evaluation.ipynb) you measure what this encoder is worth: k-NN and a linear probe, each beside its controls, and
-# pictures of what it finds alike.
+# In [06 · Evaluation](06_evaluation.ipynb) you measure what this encoder is worth: k-NN and a linear probe, each beside
+# its controls, and pictures of what it finds alike.

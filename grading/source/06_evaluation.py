@@ -461,10 +461,10 @@ for name, (rows, asked_h) in H.items():
 
 # %% [markdown]
 # The pixels change most. Pixels that are near vary together; whitening takes away what they share and leaves edges, and
-# our ten classes are drawn with sharp ones. So a control can be made stronger, and a fair one should be. Where $h$ is near 100 % there
-# is nothing to gain. On photographs, after minutes of training, whitening does gain, and needs no training: `make
-# choices` and `make bench-learn` measure every encoder both ways. `evaluation.whitened(encoder, images)` puts the map
-# behind an encoder as one more linear layer.
+# our ten classes are drawn with sharp ones. So a control can be made stronger, and a fair one should be. Where $h$ is
+# near 100 % there is nothing to gain. On photographs, after minutes of training, whitening does gain, and needs no
+# training: `make choices` and `make bench-learn` measure every encoder both ways.
+# `evaluation.whitened(encoder, images)` puts the map behind an encoder as one more linear layer.
 #
 # An accuracy by nearest neighbours thus says something about $h$ and something about the cosine. Compare encoders, and
 # their controls, under one and the same rule, and say which.
@@ -660,8 +660,8 @@ if bank.factors:
 # With the encoder that comes with the course, *position* can be read better from $h$ than from $z$; *scale*,
 # *brightness* and the disc go the same way. That is one encoder; over four seeds, trained for less long, it is so for
 # position, brightness, the disc and hue, and for scale one machine left it open and another did not
-# (`predict("forgotten", ...)` in 03). Of the object's *hue* the long-trained encoder has nothing left, not even in $h$, though an untrained one holds it: colour distortion taught
-# it to forget.
+# (`predict("forgotten", ...)` in 03). Of the object's *hue* the long-trained encoder has nothing left, not even in $h$,
+# though an untrained one holds it: colour distortion taught it to forget.
 #
 # So for *where*, take $h$ and not $z$; for *what colour*, neither: train with weaker colours. "Good representation"
 # always means good **for** something.

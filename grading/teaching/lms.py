@@ -25,9 +25,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     if not (folder / "grades.csv").is_file():
         sys.exit(f"There is no {folder / 'grades.csv'}: run `make grade` first, or name its --folder.")
-    with open(
-        folder / "grades.csv", newline="", encoding="utf-8-sig"
-    ) as file:  # or with a spreadsheet's mark before it
+    with open(folder / "grades.csv", newline="", encoding="utf-8-sig") as file:  # a spreadsheet puts a mark before it
         read = csv.DictReader(file)
         rows = list(read)
     needed = {"student", *(name for exercises in checks.POINTS.values() for name in exercises)}
