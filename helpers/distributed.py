@@ -149,7 +149,7 @@ def gather(own: Tensor) -> Tensor:
     return own if processes() == 1 else Gather.apply(own)
 
 
-def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
+def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float, decoupled: bool = False) -> Tensor:
     """NT-Xent of the batch of all processes. This one answers for its own anchors, among the candidates of all.
 
     Large batches are taken in blocks, whose memory grows as N: the same number. One process alone has
@@ -158,11 +158,14 @@ def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
     Args:
         z_a, z_b: (n, D) embeddings of this process's images, n = N / P.
         temperature: as for `losses.nt_xent`.
+        decoupled: `losses.decoupled` in its place: the positive is not among the candidates.
 
     Returns:
         () the mean over all 2N anchors, the same number in every process. Its gradient is that of this process's
         anchors alone; DistributedDataParallel averages it with the others'.
     """
+    if processes() == 1 and decoupled:
+        return losses.decoupled(z_a, z_b, temperature)
     if processes() == 1:
         large = len(z_a) >= MANY and not isinstance(temperature, Tensor) and temperature >= losses.COLDEST
         return (losses.nt_xent_chunked if large else losses.nt_xent)(z_a, z_b, temperature)
@@ -174,8 +177,11 @@ def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
     def surprise(unit: Tensor, anchors: Tensor) -> Tensor:
         """The sum of the losses of these anchors, (m,) rows of unit."""
         logits = unit[anchors] @ unit.T / temperature  # (m, 2N)
-        itself = anchors[:, None] == torch.arange(len(unit), device=unit.device)  # (m, 2N)
-        return F.cross_entropy(logits.masked_fill(itself, -torch.inf), positive[anchors], reduction="sum")
+        pull = logits.gather(1, positive[anchors, None])  # (m, 1)
+        others = logits.scatter(1, anchors[:, None], -torch.inf)  # (m, 2N) no anchor picks itself
+        if decoupled:
+            others = others.scatter(1, positive[anchors, None], -torch.inf)
+        return (others.logsumexp(dim=1) - pull[:, 0]).sum()
 
     with torch.autocast(z.device.type, enabled=False):
         unit = F.normalize(z, dim=1)

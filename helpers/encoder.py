@@ -12,6 +12,8 @@ from torch import nn
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from helpers.small_maps import small_map_conv
+
 BLOCKS = {  # He et al. 2016, table 1: the kind of block and how many of it in each stage
     "resnet18": (BasicBlock, [2, 2, 2, 2]),
     "resnet34": (BasicBlock, [3, 4, 6, 3]),
@@ -52,7 +54,7 @@ def narrow_resnet(parts: int, stem: int, *stages: int, num_classes: int) -> ResN
     A stage wider than what comes before it halves the sides. So (16, 64, 128, 256), whose stages are twice as wide as
     those of (32, 32, 64, 128), works on maps of half the side and takes no longer. The last pooling leaves parts × parts
     places: 1 is the average over the whole map, 2 the averages over its quarters (which share the middle of a map of odd
-    side), side by side in h, which so keeps where a thing is.
+    side), side by side in h, which so keeps where a thing is. Convolutions that make maps of 2×2 have their own way: see small_maps.
     """
     net = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
     net.conv1 = nn.Conv2d(3, stem, kernel_size=7, stride=2, padding=3, bias=False)
@@ -61,6 +63,7 @@ def narrow_resnet(parts: int, stem: int, *stages: int, num_classes: int) -> ResN
     for stage, width in enumerate(stages, start=1):
         wider = width > before
         block = BasicBlock(before, width, 2, shortcut(before, width)) if wider else BasicBlock(width, width)
+        block.conv1, block.conv2 = small_map_conv(block.conv1), small_map_conv(block.conv2)
         setattr(net, f"layer{stage}", nn.Sequential(block))
         before = width
     net.layer4 = nn.Identity()

@@ -31,6 +31,7 @@ class Recipe:
     weight_decay: float = 0.01  # of AdamW, decoupled, per unit of learning rate; Muon has none
     warmup_fraction: float = 0.05  # of all steps; the paper warms up for 10 of its 100 or more epochs
     temperature: float = 0.2  # of NT-Xent; between the paper's best, 0.1 and 0.5 (table 5)
+    decoupled: bool = False  # NT-Xent without the positive in its denominator: losses.decoupled
     strength: float = 1.0  # of the colour distortion; the paper uses 1 on ImageNet and 0.5 on CIFAR-10
     blur: bool = False  # the paper leaves blur out on small images (appendix B.9)
     fused: bool = False  # views by augmentation.fast_view: sooner made, but see data/results/choices_cifar10.json
@@ -45,12 +46,12 @@ def recipe_for(name: str, side: int, **settings) -> Recipe:
     """A recipe for a data set, by its name and the side of its images in pixels; settings are fields of Recipe.
 
     Photographs get an encoder four times as wide, h from quarters, four views each, half the colour strength, smaller
-    crops, a lower temperature, Muon and a batch norm in the head; `make choices` takes such choices back one by one, and
-    its results file says which were measured. Up to 64 pixels a side they get the small-image stem. Our small encoders
-    then train on views of half the side, where an encoder twice as wide costs no more; things in a crop look smaller
-    than in the whole picture, which comes later. On the built-in pictures only the larger encoders get the small-image
-    stem. LARS gets the paper's rate, 0.075 · √batch size (appendix B.1): it is a share of a layer's length, and far
-    larger than AdamW's.
+    crops, a lower temperature, the decoupled loss, Muon and a batch norm in the head; `make choices` takes such choices
+    back one by one, and its results file says which were measured. Up to 64 pixels a side they get the small-image stem.
+    Our small encoders then train on views of half the side, where an encoder twice as wide costs no more; things in a
+    crop look smaller than in the whole picture, which comes later. On the built-in pictures only the larger encoders get
+    the small-image stem. LARS gets the paper's rate, 0.075 · √batch size (appendix B.1): it is a share of a layer's
+    length, and far larger than AdamW's.
     """
     arch = settings.get("arch", Recipe.arch if name == "shapes" else "resnet8x4-quarters")
     narrow, small = arch in encoder.NARROW, side <= 64
@@ -58,7 +59,7 @@ def recipe_for(name: str, side: int, **settings) -> Recipe:
     if name != "shapes":
         chosen |= {"view_size": side // 2 if small and narrow else side, "small_images": small, "strength": 0.5}
         chosen |= {"area": (0.12, 1.0), "views": 4, "batch_size": 512 // (settings.get("views") or 4)}  # 512 views
-        chosen |= {"optimizer": "muon", "base_lr": 2e-3, "temperature": 0.1, "head_norm": True}
+        chosen |= {"optimizer": "muon", "base_lr": 2e-3, "temperature": 0.1, "decoupled": True, "head_norm": True}
     recipe = Recipe(**(chosen | settings))
     lars = recipe.optimizer == "lars" and "base_lr" not in settings
     return replace(recipe, base_lr=0.075 * recipe.batch_size**0.5) if lars else recipe

@@ -63,8 +63,10 @@ def train_step(model: nn.Module, optimizer: Optimizer, x_a: Tensor, x_b: Tensor,
     return step_on_views(model, optimizer, (x_a, x_b), temperature)
 
 
-def step_on_views(model: nn.Module, optimizer: Optimizer, views: Sequence[Tensor], temperature: float) -> float:
-    """train_step for two views or more, (N, 3, H, W) each: the loss is the mean over all pairs of views.
+def step_on_views(
+    model: nn.Module, optimizer: Optimizer, views: Sequence[Tensor], temperature: float, decoupled: bool = False
+) -> float:
+    """train_step for two views or more, (N, 3, H, W) each: the loss, NT-Xent or `decoupled`, is the mean over all pairs.
 
     V views of N images cost V / 2 times what two cost, and have V (V - 1) / 2 times as many pairs (Shidani et al. 2024,
     "Poly-View Contrastive Learning").
@@ -72,12 +74,11 @@ def step_on_views(model: nn.Module, optimizer: Optimizer, views: Sequence[Tensor
     model.train()
     _, z = model(torch.cat(tuple(views)))  # (V·N, D)
     pairs = list(itertools.combinations(z.chunk(len(views)), 2))  # (N, D) each
-    loss = sum(nt_xent(z_a, z_b, temperature) for z_a, z_b in pairs) / len(pairs)
+    loss = sum(nt_xent(z_a, z_b, temperature, decoupled) for z_a, z_b in pairs) / len(pairs)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    value = loss.item()
-    if not math.isfinite(value):
+    if not math.isfinite(value := loss.item()):
         raise ValueError(losses.DIVERGED)
     return value
 
@@ -135,7 +136,7 @@ def pretrain(
                 for group in optimizer.param_groups:
                     group["lr"] = lr
                 views = distributed.own_rows(*two_views(images[rows.to(images.device)].to(device), generator))
-                loss = step_on_views(shared, optimizer, views, recipe.temperature)
+                loss = step_on_views(shared, optimizer, views, recipe.temperature, recipe.decoupled)
                 history["loss"].append(loss), history["lr"].append(lr)
                 if on_step:
                     on_step(step, total_steps, loss)
@@ -174,7 +175,7 @@ def epochs_in(
         start = time.perf_counter()
         rows = torch.randperm(len(images), generator=generator)[: recipe.batch_size]
         views = distributed.own_rows(*two_views(images[rows.to(images.device)].to(device), generator))
-        step_on_views(trial, optimizer, views, recipe.temperature)
+        step_on_views(trial, optimizer, views, recipe.temperature, recipe.decoupled)
         return time.perf_counter() - start
 
     with fast(trial):

@@ -19,7 +19,7 @@ from helpers import checkpoints, data, distributed, losses, monitors, resuming, 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="needs torch with gloo")
 RECIPE = training.Recipe(small_images=True, view_size=8, batch_size=6, hidden_dim=16, out_dim=8)
-KINDS = ("resnet", "plain", "blocks", "photographs")
+KINDS = ("resnet", "plain", "blocks", "decoupled", "photographs")
 RATE = 1e-3  # of the runs by torchrun; a larger one makes more of bfloat16's rounding from step to step
 
 
@@ -31,19 +31,20 @@ def batch(views: int) -> tuple[torch.Tensor, ...]:
 def model(kind: str) -> nn.Module:
     """In float64. "resnet" normalises its batches, "photographs" its head's too; the others have no layer that does."""
     built = training.build_model(replace(RECIPE, head_norm=kind == "photographs")).double()
-    if kind in ("plain", "blocks"):
+    if kind in ("plain", "blocks", "decoupled"):
         torch.manual_seed(2)
         built.encoder = nn.Sequential(nn.Flatten(), nn.Linear(192, 128, dtype=torch.float64), nn.ReLU())
     return built
 
 
 def step(kind: str) -> dict:
-    """Loss, gradients and buffers of one step on this process's share of the batch; in "blocks" of four anchors."""
+    """Loss, gradients and buffers of one step on this process's share of the batch; two kinds in blocks of four anchors."""
     mine, views, many = model(kind), 4 if kind == "photographs" else 2, distributed.MANY
     still = torch.optim.SGD(mine.parameters(), lr=0.0)
     try:
-        distributed.MANY = 4 if kind == "blocks" else many
-        loss = training.step_on_views(distributed.share(mine), still, distributed.own_rows(*batch(views)), 0.2)
+        distributed.MANY = 4 if kind in ("blocks", "decoupled") else many
+        own, decoupled = distributed.own_rows(*batch(views)), kind in ("decoupled", "photographs")
+        loss = training.step_on_views(distributed.share(mine), still, own, 0.2, decoupled)
     finally:
         distributed.MANY = many
     gradients = {name: weight.grad for name, weight in mine.named_parameters()}
@@ -145,6 +146,7 @@ def test_one_process_is_as_if_nothing_were_distributed():
     alone = model("resnet")
     assert distributed.share(alone) is alone and (distributed.processes(), distributed.rank()) == (1, 0)
     assert distributed.nt_xent(z_a, z_b, 0.2) == losses.nt_xent(z_a, z_b, 0.2)
+    assert distributed.nt_xent(z_a, z_b, 0.2, decoupled=True) == losses.decoupled(z_a, z_b, 0.2)
     assert all(torch.equal(own, x) for own, x in zip(distributed.own_rows(z_a, z_b), (z_a, z_b), strict=True))
 
 

@@ -36,6 +36,7 @@ CHOICES = {  # what is put in the place of a choice; {} is the recipe itself
     "AdamW": {"optimizer": "adamw"},
     "half the learning rate": {"base_lr": 1e-3},
     "twice the learning rate": {"base_lr": 4e-3},
+    "the positive in the denominator": {"decoupled": False},
     "temperature 0.2": {"temperature": 0.2},
     "temperature 0.07": {"temperature": 0.07},
     "batches of 64": {"batch_size": 64},

@@ -32,7 +32,7 @@ class Pictures(torch.utils.data.Dataset):
 
 def runners(images: Tensor) -> dict[str, Callable[[], object]]:
     """Each trains for STEPS steps on batches of BATCH; images are (STEPS · BATCH, 3, 32, 32) uint8."""
-    recipe = training.recipe_for("cifar10", 32, epochs=1, views=2, batch_size=BATCH)
+    recipe = training.recipe_for("cifar10", 32, epochs=1, views=2, decoupled=False, batch_size=BATCH)
     model, two_views = training.build_model(recipe), training.views_of(recipe)
     return {
         OURS: lambda: training.pretrain(model, images, two_views, recipe),

@@ -193,6 +193,7 @@ class TinyRecipe:
     weight_decay: float = 0.04  # none of these is a default anywhere
     warmup_fraction: float = 0.3
     temperature: float = 0.7
+    decoupled: bool = False
     optimizer: str = "adamw"
     arch: str = "tiny"
     small_images: bool = True

@@ -799,8 +799,8 @@ for name, (loss, setting) in relatives.items():
 # %% [markdown]
 # NT-Xent's gradient dies away where the positives are easy: a batch of easy pairs teaches little, and a small batch has
 # few negatives to make them hard (whether that matters here is one of the questions below). The decoupled loss never
-# comes to rest like that. The triplets stop for another reason: most negatives in 32 dimensions are at about a right
-# angle, which is farther away than the margin asks.
+# comes to rest like that; the recipe for photographs trains with it (`recipe.decoupled`). The triplets stop for another
+# reason: most negatives in 32 dimensions are at about a right angle, which is farther away than the margin asks.
 
 # %% [markdown]
 # ## Predict, then measure

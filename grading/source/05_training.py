@@ -389,7 +389,7 @@ for small_images in (True, False):
 # %%
 pictures = data.load_images(course.data_name(), "pretrain")
 labelled = data.load_images(course.data_name(), "train")
-recipe = training.recipe_for(course.data_name(), pictures.images.shape[-1], views=2)
+recipe = training.recipe_for(course.data_name(), pictures.images.shape[-1], views=2, decoupled=False)
 torch.manual_seed(recipe.seed)
 try:
     f, feature_dim = my.build_encoder(recipe.arch, recipe.small_images)
@@ -566,7 +566,7 @@ if TENSORBOARD:
 # ```python
 # pictures = data.load_images("stl10", "pretrain")  # (100000, 3, 96, 96) uint8, no labels
 # labelled = data.load_images("stl10", "train", classes=("cat", "dog", "deer", "horse"))
-# recipe = training.recipe_for("stl10", 96, arch="resnet18", views=2)  # ImageNet stem, 96 × 96
+# recipe = training.recipe_for("stl10", 96, arch="resnet18", views=2, decoupled=False)  # ImageNet stem
 # ```
 
 # %% [markdown]
@@ -712,7 +712,7 @@ print(f"{len(pairs)} pairs, mean loss {sum(my.nt_xent(a, b, 0.2) for a, b in pai
 # The recipe for photographs takes four views (`recipe.views`), from the command line and in `make choices`, which
 # measures what they are worth for equal arithmetic: [choices_cifar10.json](../data/results/choices_cifar10.json), "two
 # views" (so far with an earlier recipe and two seeds, which decide nothing). Your `pretrain` takes pairs, so above the
-# recipe was asked for `views=2`.
+# recipe was asked for `views=2`, and, as your `train_step` has NT-Xent, for `decoupled=False` (see the end of 04).
 
 # %% [markdown]
 # ## Predict, then measure

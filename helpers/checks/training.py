@@ -321,6 +321,7 @@ class TinyRecipe:
     weight_decay: float = 0.03  # none of these is a default anywhere
     warmup_fraction: float = 0.3  # of 12 steps 3.6: cut off and rounded differ
     temperature: float = 1.0
+    decoupled: bool = False
     optimizer: str = "adamw"
     arch: str = "tiny"
     small_images: bool = True

@@ -1,0 +1,56 @@
+"""Convolutions by products of matrices: torch's own convolution is the oracle, in float64."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from helpers import encoder
+from helpers.small_maps import SmallMapConv2d, small_map_conv
+
+
+def convolution(stride: int) -> nn.Conv2d:
+    torch.manual_seed(5)
+    return nn.Conv2d(6, 4, 3, stride, 1, bias=False).double()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("sides", [(1, 1), (2, 2), (2, 4), (3, 3), (4, 4), (5, 4), (8, 8)])
+def test_values_and_gradients_are_those_of_torchs_convolution(stride, sides, layout):
+    known = convolution(stride)
+    ours = small_map_conv(copy.deepcopy(known))
+    results = []
+    for net in (known, ours):
+        net.to(memory_format=layout)
+        x = torch.randn(3, 6, *sides, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
+        x = x.contiguous(memory_format=layout).requires_grad_()
+        y = net(x)
+        y.pow(3).sum().backward()
+        results.append((y, x.grad, net.weight.grad))
+    for mine, its in zip(*results, strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-12, atol=1e-12)
+
+
+def test_a_convolution_is_taken_over_with_its_weight_and_no_random_number():
+    known, state = convolution(2), torch.get_rng_state()
+    ours = small_map_conv(known)
+    assert ours.weight is known.weight and ours.stride == (2, 2) and ours.bias is None
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("stride, side", [(1, 2), (2, 4)])
+def test_bfloat16_is_computed_in_bfloat16(stride, side):
+    known = convolution(stride).float()
+    x = torch.randn(3, 6, side, side, generator=torch.Generator().manual_seed(7))
+    with torch.autocast("cpu", torch.bfloat16):
+        y = small_map_conv(known)(x.bfloat16())
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), known(x), rtol=0.02, atol=0.02)
+
+
+def test_every_convolution_in_the_blocks_of_a_small_encoder_is_such_a_one():
+    net, _ = encoder.build_encoder("resnet8x4-quarters", True)
+    windows = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3)]
+    assert [type(layer) for layer in windows] == [nn.Conv2d] + 6 * [SmallMapConv2d]  # the stem, and two a block
