@@ -153,7 +153,7 @@ def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float, decoupled: bool = Fals
     """NT-Xent of the batch of all processes. This one answers for its own anchors, among the candidates of all.
 
     Large batches are taken in blocks, whose memory grows as N: the same number. One process alone has
-    `losses.nt_xent_chunked` for it, which is faster, as there each block also serves its columns.
+    `losses.nt_xent_chunked` for NT-Xent, which is faster, as there each block also serves its columns.
 
     Args:
         z_a, z_b: (n, D) embeddings of this process's images, n = N / P.
@@ -164,9 +164,9 @@ def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float, decoupled: bool = Fals
         () the mean over all 2N anchors, the same number in every process. Its gradient is that of this process's
         anchors alone; DistributedDataParallel averages it with the others'.
     """
-    if processes() == 1 and decoupled:
+    if processes() == 1 and decoupled and len(z_a) < MANY:
         return losses.decoupled(z_a, z_b, temperature)
-    if processes() == 1:
+    if processes() == 1 and not decoupled:
         large = len(z_a) >= MANY and not isinstance(temperature, Tensor) and temperature >= losses.COLDEST
         return (losses.nt_xent_chunked if large else losses.nt_xent)(z_a, z_b, temperature)
     n, first = len(z_a), rank() * len(z_a)

@@ -54,7 +54,8 @@ def narrow_resnet(parts: int, stem: int, *stages: int, num_classes: int) -> ResN
     A stage wider than what comes before it halves the sides. So (16, 64, 128, 256), whose stages are twice as wide as
     those of (32, 32, 64, 128), works on maps of half the side and takes no longer. The last pooling leaves parts × parts
     places: 1 is the average over the whole map, 2 the averages over its quarters (which share the middle of a map of odd
-    side), side by side in h, which so keeps where a thing is. Convolutions that make maps of 2×2 have their own way: see small_maps.
+    side), side by side in h, which so keeps where a thing is. Convolutions that make maps of 2×2 have their own way: see
+    small_maps.
     """
     net = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
     net.conv1 = nn.Conv2d(3, stem, kernel_size=7, stride=2, padding=3, bias=False)

@@ -1,7 +1,7 @@
 """A 3×3 convolution that is quick where its maps are small: nn.Conv2d's numbers, by products of matrices, on a CPU.
 
-On maps of 2×2, where our small encoders end in training, a library's convolution does worst: most of what a window covers
-is padding, and the way back is far slower than a product of matrices of the same size.
+On maps of 2×2, where our small encoders end in training, a library's convolution does worst: more than half of what a
+window covers is padding, and a product of matrices of the same size is sooner done, above all on the way back.
 """
 
 import itertools

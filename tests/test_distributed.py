@@ -141,6 +141,18 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused_with_the_numbers(two):
     assert two[0]["uneven"] == "batch_size is 3, which 2 processes cannot share evenly: take a multiple of 2."
 
 
+def test_one_process_takes_a_large_decoupled_batch_in_blocks_to_the_same_loss_and_gradient(monkeypatch):
+    drawn = torch.randn(2, 7, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    z_a, z_b = (half.requires_grad_() for half in drawn.unbind())
+    wanted = losses.decoupled(z_a, z_b, 0.2)
+    monkeypatch.setattr(distributed, "MANY", 3)  # rows of a block, too
+    monkeypatch.setattr(losses, "decoupled", None)  # it makes all similarities at once
+    loss = distributed.nt_xent(z_a, z_b, 0.2, decoupled=True)
+    torch.testing.assert_close(loss, wanted, rtol=1e-12, atol=0)
+    slopes = [torch.autograd.grad(value, (z_a, z_b)) for value in (loss, wanted)]
+    torch.testing.assert_close(*slopes, rtol=1e-12, atol=1e-12)
+
+
 def test_one_process_is_as_if_nothing_were_distributed():
     z_a, z_b = torch.randn(2, 5, 4)
     alone = model("resnet")
