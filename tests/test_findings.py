@@ -381,7 +381,8 @@ def test_pictures_that_cannot_answer_are_refused_in_a_sentence(photographs, monk
 
 def result(low: float, high: float, verdict: str) -> dict:
     middle = {"difference": (low + high) / 2, "low": low, "high": high}
-    return {"verdict": verdict, "contrasts": [{"larger": ["a", "knn"], "smaller": ["b", "knn"]} | middle]}
+    contrasts = [{"larger": ["a", "knn"], "smaller": ["b", "knn"]} | middle]
+    return {"verdict": verdict, "seeds": [0, 1, 2, 3], "contrasts": contrasts}
 
 
 def test_a_second_machine_is_told_which_differences_lie_within_the_first_ones_interval():
@@ -389,8 +390,18 @@ def test_a_second_machine_is_told_which_differences_lie_within_the_first_ones_in
     again = {"x": result(0.25, 0.45, "reproduced"), "y": result(-0.2, 0.3, "unresolved")}
     lines = command.compared(first, again)
     assert "1 of 2 differences lie within" in " ".join(lines)
+    assert "2 would, on average" in " ".join(lines)  # 2 · 0.89
     assert lines[-2].startswith("| x | reproduced | reproduced |") and "+0.200 [+0.100, +0.300], again" in lines[-2]
     assert "(outside)" in lines[-2] and "(outside)" not in lines[-1]
+
+
+@pytest.mark.parametrize("seeds", [3, 4, 8])
+def test_how_many_differences_repeat_by_luck_is_what_draws_of_one_machine_say(seeds):
+    draws = torch.randn(100_000, 2, seeds, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).numpy()
+    interval = stats.ttest_1samp(draws[:, 0], 0, axis=1).confidence_interval(0.95)
+    second = draws[:, 1].mean(axis=1)
+    repeated = ((interval.low <= second) & (second <= interval.high)).mean()
+    assert command.by_luck(seeds) == pytest.approx(repeated, abs=0.005)
 
 
 def test_a_second_measurement_of_fewer_conditions_is_compared_by_what_both_asked():
