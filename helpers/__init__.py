@@ -13,7 +13,7 @@
     operations       crop, flip, colour and blur, each image of a batch with parameters of its own
     augmentation     two random views of every image, made of these operations
     policies         three other ways to make views: AutoAugment, RandAugment, SimAugment
-    small_maps       a convolution that is quick on maps of 2 × 2
+    small_maps       a convolution that is quick on maps of 2 × 2 and 4 × 4
     encoder          a ResNet as f, for small and large images
     projection_head  g, and SimCLR = f then g
     losses           NT-Xent and its supervised sister

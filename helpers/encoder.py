@@ -8,7 +8,7 @@ import copy
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
@@ -54,8 +54,8 @@ def narrow_resnet(parts: int, stem: int, *stages: int, num_classes: int) -> ResN
     A stage wider than what comes before it halves the sides. So (16, 64, 128, 256), whose stages are twice as wide as
     those of (32, 32, 64, 128), works on maps of half the side and takes no longer. The last pooling leaves parts × parts
     places: 1 is the average over the whole map, 2 the averages over its quarters (which share the middle of a map of odd
-    side), side by side in h, which so keeps where a thing is. Convolutions that make maps of 2×2 have their own way: see
-    small_maps.
+    side), side by side in h, which so keeps where a thing is. Convolutions of maps of 2×2 and of 4×4 have their own
+    way: see small_maps.
     """
     net = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
     net.conv1 = nn.Conv2d(3, stem, kernel_size=7, stride=2, padding=3, bias=False)
@@ -68,7 +68,7 @@ def narrow_resnet(parts: int, stem: int, *stages: int, num_classes: int) -> ResN
         setattr(net, f"layer{stage}", nn.Sequential(block))
         before = width
     net.layer4 = nn.Identity()
-    net.avgpool = nn.AdaptiveAvgPool2d(parts)
+    net.avgpool = AverageOfParts(parts)
     net.fc = nn.Linear(before * parts**2, num_classes)
     for module in net.modules():
         if isinstance(module, nn.Conv2d):  # as torchvision starts its convolutions
@@ -80,6 +80,14 @@ def shortcut(in_channels: int, out_channels: int) -> nn.Sequential:
     """The way around a block that halves the sides and widens: a 1×1 convolution with stride 2."""
     convolution = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(out_channels))
+
+
+class AverageOfParts(nn.AdaptiveAvgPool2d):
+    """nn.AdaptiveAvgPool2d; a map that has as many places as are asked for passes, where averages of one took time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, C, H, W) -> (N, C, parts, parts)."""
+        return x if x.shape[2:] == (self.output_size, self.output_size) else super().forward(x)
 
 
 def small_image_stem(resnet: ResNet) -> ResNet:
@@ -165,7 +173,7 @@ def multiply_adds(network: nn.Module, image_size: int) -> int:
     """
     total = 0
 
-    def count(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+    def count(layer: nn.Module, inputs: tuple, output: Tensor) -> None:
         nonlocal total
         each = layer.weight[0].numel()  # multiply-adds for one entry of the output
         total += each * output.numel()

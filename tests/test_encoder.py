@@ -225,3 +225,9 @@ def test_a_train_step_of_resnet200_on_a_small_batch_runs():
     x_a, x_b = torch.rand(2, 2, 3, 33, 33)
     loss = training.train_step(model, torch.optim.SGD(model.parameters(), lr=1e-3), x_a, x_b, 0.5)
     assert wide == 2048 and math.isfinite(loss) and all(weight.grad is not None for weight in model.parameters())
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 4])
+def test_averages_of_parts_are_torchs_where_there_is_one_place_a_part_too(side):
+    x = torch.randn(3, 5, side, side, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(encoder.AverageOfParts(2)(x), nn.AdaptiveAvgPool2d(2)(x))

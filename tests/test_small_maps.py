@@ -1,4 +1,4 @@
-"""Convolutions by products of matrices: torch's own convolution is the oracle, in float64."""
+"""Convolutions by fewer products: torch's own convolution is the oracle, in float64."""
 
 import copy
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import encoder
+from helpers import encoder, small_maps
 from helpers.small_maps import SmallMapConv2d, small_map_conv
 
 
@@ -40,7 +40,7 @@ def test_a_convolution_is_taken_over_with_its_weight_and_no_random_number():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("stride, side", [(1, 2), (2, 4)])
+@pytest.mark.parametrize("stride, side", [(1, 2), (2, 4), (1, 4)])
 def test_bfloat16_is_computed_in_bfloat16(stride, side):
     known = convolution(stride).float()
     x = torch.randn(3, 6, side, side, generator=torch.Generator().manual_seed(7))
@@ -48,6 +48,23 @@ def test_bfloat16_is_computed_in_bfloat16(stride, side):
         y = small_map_conv(known)(x.bfloat16())
     assert y.dtype == torch.bfloat16
     torch.testing.assert_close(y.float(), known(x), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_bfloat16_costs_at_most_twice_and_a_half_its_own_rounding(dtype):
+    known, generator = nn.Conv2d(64, 64, 3, 1, 1, bias=False), torch.Generator().manual_seed(8)
+    x = torch.randn(32, 64, 4, 4, generator=generator)
+    torch.nn.init.normal_(known.weight, generator=generator)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        its, ours = known(x).float(), small_map_conv(known)(x.to(dtype)).float()
+    with torch.no_grad():
+        exact = known(x)
+    assert (ours - exact).norm() < 2.5 * (its - exact).norm()
+
+
+def test_there_are_fewer_products_than_places_in_windows():
+    ways = small_maps.TWO, small_maps.FOUR, small_maps.FOUR_TO_TWO, small_maps.ROUGH_FOUR
+    assert [len(way.mix) for way in ways] == [9, 36, 25, 64]  # windows have 36, 144, 36 and 144
 
 
 def test_every_convolution_in_the_blocks_of_a_small_encoder_is_such_a_one():
