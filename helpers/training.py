@@ -158,7 +158,7 @@ def epochs_in(
 ) -> float:
     """How many epochs fit into the seconds on this machine, at least one step, from steps timed on a copy.
 
-    Ten steps are timed, or as many as take 3 % of the seconds: a machine is not equally fast from one to the next.
+    Ten steps are timed, or as many as take 3 % of the seconds, 10 at most: a machine is not equally fast throughout.
 
     Args:
         keep: file for the number; once there, it is read instead, so that a stopped run goes on as it began.
@@ -180,7 +180,7 @@ def epochs_in(
 
     with fast(trial):
         times = [timed_step() for _ in range(10)]
-        enough = distributed.agreed(0.03 * seconds / statistics.median(times[1:]))  # a step takes all processes
+        enough = distributed.agreed(min(0.03 * seconds, 10) / statistics.median(times[1:]))  # by all processes
         times += [timed_step() for _ in range(10, int(enough))]
         start = time.perf_counter()
         if monitor:
