@@ -129,10 +129,10 @@ def install(combination: Combination, folder: Path) -> str | None:
     if free < ROOM:
         return f"{free:.1f} GiB are free on this disk, and an environment needs up to {ROOM} while it is made."
     asked.write_text(wanted, encoding="utf-8")
-    pip = [sys.executable, "-m", "pip", "--python", inside(folder), "install", "--no-cache-dir", "--quiet"]
+    pip = [inside(folder), "-m", "pip", "install"]  # its own: this Python's may be too old to run on a newer one
     steps = (
-        [combination.python, "-m", "venv", "--clear", "--without-pip", str(folder)],
-        [*pip, "--disable-pip-version-check", "pip", "-r", str(asked)],
+        [combination.python, "-m", "venv", "--clear", str(folder)],
+        [*pip, "--no-cache-dir", "--quiet", "--disable-pip-version-check", "-r", str(asked)],
         [inside(folder), "-m", "grading.lab_settings"],
     )
     for step in steps:
