@@ -334,7 +334,7 @@ ALL = (
     ),
     Finding(
         "strength",
-        question="Stronger colour distortion: does it help SimCLR, and training with labels?",
+        question="Stronger colour distortion: does it help SimCLR, and training with a tenth of the labels?",
         choices=("helps both", "helps SimCLR, harms the other", "helps SimCLR, the other hardly changes", "harms both"),
         claim="Stronger colour distortion helps SimCLR and harms training with labels.",
         source="Chen et al. 2020, table 1",
