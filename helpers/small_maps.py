@@ -57,13 +57,15 @@ ROUGH_FOUR = products(  # F(2, 3) for each half: 64 products; bfloat16's roundin
     ],
 )  # fmt: skip
 
+MANY = 32  # maps; for fewer of them, weighing every window takes longer than the products save
+
 
 class SmallMapConv2d(nn.Conv2d):
-    """nn.Conv2d with a 3×3 window, padding 1 and no bias; on a CPU, maps of 2×2 and 4×4 are taken by products."""
+    """nn.Conv2d with a 3×3 window, padding 1, no bias; on a CPU, many maps of 2×2 or 4×4 are taken by products."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N, I, H, W) -> (N, O, H / stride, W / stride), rounded up."""
-        kind = (*x.shape[2:], *self.stride) if x.device.type == "cpu" else None
+        kind = (*x.shape[2:], *self.stride) if x.device.type == "cpu" and len(x) >= MANY else None
         rough = x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
         ways = {(2, 2, 1, 1): TWO, (4, 4, 2, 2): FOUR_TO_TWO, (4, 4, 1, 1): ROUGH_FOUR if rough else FOUR}
         return by_products(x, self.weight, ways[kind]) if kind in ways else super().forward(x)

@@ -18,13 +18,14 @@ def convolution(stride: int) -> nn.Conv2d:
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("sides", [(1, 1), (2, 2), (2, 4), (3, 3), (4, 4), (5, 4), (8, 8)])
-def test_values_and_gradients_are_those_of_torchs_convolution(stride, sides, layout):
+@pytest.mark.parametrize("maps", [3, small_maps.MANY])
+def test_values_and_gradients_are_those_of_torchs_convolution(maps, stride, sides, layout):
     known = convolution(stride)
     ours = small_map_conv(copy.deepcopy(known))
     results = []
     for net in (known, ours):
         net.to(memory_format=layout)
-        x = torch.randn(3, 6, *sides, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
+        x = torch.randn(maps, 6, *sides, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
         x = x.contiguous(memory_format=layout).requires_grad_()
         y = net(x)
         y.pow(3).sum().backward()
@@ -43,7 +44,7 @@ def test_a_convolution_is_taken_over_with_its_weight_and_no_random_number():
 @pytest.mark.parametrize("stride, side", [(1, 2), (2, 4), (1, 4)])
 def test_bfloat16_is_computed_in_bfloat16(stride, side):
     known = convolution(stride).float()
-    x = torch.randn(3, 6, side, side, generator=torch.Generator().manual_seed(7))
+    x = torch.randn(small_maps.MANY, 6, side, side, generator=torch.Generator().manual_seed(7))
     with torch.autocast("cpu", torch.bfloat16):
         y = small_map_conv(known)(x.bfloat16())
     assert y.dtype == torch.bfloat16
@@ -59,7 +60,15 @@ def test_bfloat16_costs_at_most_twice_and_a_half_its_own_rounding(dtype):
         its, ours = known(x).float(), small_map_conv(known)(x.to(dtype)).float()
     with torch.no_grad():
         exact = known(x)
-    assert (ours - exact).norm() < 2.5 * (its - exact).norm()
+        fine = small_maps.by_products(x.bfloat16(), known.weight, small_maps.FOUR).float()
+    assert (ours - exact).norm() < 2.5 * (its - exact).norm() < (fine - exact).norm() / 3
+
+
+def test_few_maps_are_left_to_torchs_convolution():
+    known = convolution(1).float()
+    x = torch.randn(small_maps.MANY, 6, 4, 4, generator=torch.Generator().manual_seed(9))
+    ours = small_map_conv(known)
+    assert torch.equal(ours(x[:-1]), known(x[:-1])) and not torch.equal(ours(x), known(x))
 
 
 def test_there_are_fewer_products_than_places_in_windows():
