@@ -27,63 +27,63 @@ lab: setup
 
 ## make test       run all tests
 test: setup
-	@python -m pytest -q
+	@$(BIN)/python -m pytest -q
 
 ## make test-matrix    run them on the oldest and the newest Python and torch, each freshly installed (10 GB free; TESTS=...)
 test-matrix: setup .venv-site/ready
-	@python -m tests.matrix $(TESTS)
+	@$(BIN)/python -m tests.matrix $(TESTS)
 
 ## make notebooks  build notebooks/ from grading/source/
 notebooks: setup
-	@python -m grading.build
+	@$(BIN)/python -m grading.build
 
 ## make release    the same: notebooks/ is what learners get
 release: notebooks
 
 ## make grade      grade grading/submitted/STUDENT/simclr/*.ipynb into grading/grades.csv and grading/feedback/
 grade: setup
-	@python -m grading.grade
+	@$(BIN)/python -m grading.grade
 
 ## make bank       judge every answer of the bank, by the checks and through make grade, into data/results/ (two hours)
 bank: setup
-	@python -m tests.bank
-	@python -m tests.bank_graded
+	@$(BIN)/python -m tests.bank
+	@$(BIN)/python -m tests.bank_graded
 
 ## make hostile    grade a class that attacks the grader, and kill the grader; write data/results/hostile.json
 hostile: setup
-	@python -m grading.hostile && python -m grading.hostile --kills 20
+	@$(BIN)/python -m grading.hostile && $(BIN)/python -m grading.hostile --kills 20
 
 ## make bench      install lightly, kornia and pytorch-metric-learning beside the course, race them; write data/results/bench.*
 bench: setup
-	@python -m grading.bench && python -m grading.bench.profile
+	@$(BIN)/python -m grading.bench && $(BIN)/python -m grading.bench.profile
 
 ## make bench-learn    train ours and the peers' for 3, 5, 10 and 30 minutes on CIFAR-10 (DATA=folder:PATH); some hours
 bench-learn: setup
-	@python -m grading.bench learn $(if $(DATA),--data $(DATA))
+	@$(BIN)/python -m grading.bench learn $(if $(DATA),--data $(DATA))
 
 ## make choices    take back one choice of the photographs' recipe at a time (DATA=folder:PATH); some hours
 choices: setup
-	@python -m grading.bench.choices $(if $(DATA),--data $(DATA))
+	@$(BIN)/python -m grading.bench.choices $(if $(DATA),--data $(DATA))
 
 ## make kills      kill a training run 20 times, resume it, compare the last bit; write data/results/kills.json
 kills: setup
-	@python -m tests.kill_training --kills 20
+	@$(BIN)/python -m tests.kill_training --kills 20
 
 ## make timings    run every notebook, write wall time and peak memory to data/results/timings.json
 timings: setup
-	@python -m grading.timings
+	@$(BIN)/python -m grading.timings
 
 ## make ui         measure the widgets in a real browser, into data/results/ui.json (on an idle machine)
 ui: setup
-	@python -m tests.ui
+	@$(BIN)/python -m tests.ui
 
 ## make screenshots  take pictures of every widget in light and dark, into runs/screenshots/
 screenshots: setup
-	@python -m tests.screenshots
+	@$(BIN)/python -m tests.screenshots
 
 ## make site       run every notebook and publish the reading edition, with solutions, into site/ (WITHOUT_SOLUTIONS=1)
 site: setup .venv-site/ready
-	@python -m grading.teaching.site $(if $(WITHOUT_SOLUTIONS),--without-solutions) $(if $(QUICK),--quick)
+	@$(BIN)/python -m grading.teaching.site $(if $(WITHOUT_SOLUTIONS),--without-solutions) $(if $(QUICK),--quick)
 
 .venv-site/ready: grading/docs/requirements.txt
 	@echo "Installing what builds the site into .venv-site, once."
@@ -93,7 +93,7 @@ site: setup .venv-site/ready
 
 ## make class      JupyterHub for a class on this machine, with nbgrader's exchange; as root (PORT=8000, grading/docs/class.md)
 class: setup .venv-class/ready
-	@python -m grading.teaching.classroom serve --address 0.0.0.0:$(if $(filter file,$(origin PORT)),8000,$(PORT))
+	@$(BIN)/python -m grading.teaching.classroom serve --address 0.0.0.0:$(if $(filter file,$(origin PORT)),8000,$(PORT))
 
 .venv-class/ready: grading/teaching/requirements.txt grading/teaching/hub.sh
 	@VENV="$(VENV)" PYTHON="$(PYTHON)" sh grading/teaching/hub.sh

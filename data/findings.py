@@ -179,7 +179,7 @@ def laboratory(seed: int, data: str) -> Lab:
     )
     # for photographs half as wide as the recipe's, for a quarter of the arithmetic: there are many runs
     kind_of_pictures, arch = ("shapes", "resnet8") if data == "shapes" else ("photographs", "resnet8x2-quarters")
-    settings = {"arch": arch, "epochs": EPOCHS, "views": 2, "seed": seed}
+    settings = {"arch": arch, "epochs": EPOCHS, "views": 2, "decoupled": False, "seed": seed}
     return Lab(bank, queries, recipe_for(kind_of_pictures, train.images.shape[-1], **settings))
 
 

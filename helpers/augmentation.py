@@ -45,7 +45,7 @@ def view(
         generator: source of every random number; None for torch's global one.
         size: side of a view in pixels.
         strength: s of the colour distortion, 0 to 2.5; the paper takes 1 for ImageNet, 0.5 for CIFAR-10.
-        blur: blur every other view with σ 0.1 to 2 pixels; off for small images, as in the paper's appendix B.9.
+        blur: blur half of the views, by lot, with σ 0.1 to 2 pixels; off for small images, as in the paper's appendix B.9.
         area: smallest and largest share of the image that a crop covers.
 
     Returns:
@@ -57,7 +57,7 @@ def view(
 
 
 def random_crop(images: Tensor, generator: Generator | None, size: int, area: Area = (0.08, 1.0)) -> Tensor:
-    """A random box of every image of (N, 3, H, W), resized to (N, 3, size, size); every other one is mirrored."""
+    """A random box of every image of (N, 3, H, W), resized to (N, 3, size, size); half of them mirrored, by lot."""
     n, _, height, width = images.shape
     boxes = crop_boxes(n, height, width, area, generator).to(images.device)
     flipped = (uniform(n, 1, generator)[:, 0] < 0.5).to(images.device)
@@ -74,7 +74,7 @@ def distort(images: Tensor, strength: float, generator: Generator | None, grey: 
 
 
 def random_blur(images: Tensor, generator: Generator | None, chance: float = 0.5) -> Tensor:
-    """Every other image of (N, 3, H, W), or another share, blurred with σ between 0.1 and 2 pixels."""
+    """Half of the images of (N, 3, H, W), or another share, by lot, blurred with σ between 0.1 and 2 pixels."""
     draws = uniform(len(images), 2, generator)
     chosen = (draws[:, 0] < chance).nonzero()[:, 0]
     sigma, chosen = (0.1 + 1.9 * draws[chosen, 1]).to(images.device), chosen.to(images.device)
@@ -138,7 +138,7 @@ def each_image(two_views_of_one: Callable[[Tensor], tuple[Tensor, Tensor]]) -> T
     def two_views(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # a GPU's state stays as it is
             pairs = [two_views_of_one(image) for image in images.cpu()]
         x_a, x_b = (torch.stack(views).to(images.device, torch.float32) for views in zip(*pairs, strict=False))
         return x_a, x_b

@@ -19,7 +19,7 @@ def chance(train_y: Tensor, test_y: Tensor) -> float:
 def random_encoder(arch: str, small_images: bool, seed: int = 0, group_norm: bool = False) -> nn.Module:
     """The same architecture with fresh weights, in eval mode: how much do convolutions give without any training?"""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return build_encoder(arch, small_images, group_norm)[0].eval()
 
 

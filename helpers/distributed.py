@@ -3,7 +3,7 @@
 Every process holds the whole model and its own share of the batch. What makes them one run: the loss sees the
 embeddings of all processes, *with* their gradient; the gradients of the weights are averaged (DistributedDataParallel);
 and batch-norm takes its statistics over the whole batch. Every process draws the views of the whole batch, from the
-same generator, and keeps its own rows: a little more augmentation, but then P processes with N / P images each make the
+same generator, and keeps its own rows: P times the augmentation, but then P processes with N / P images each make the
 run that one process makes with N, to rounding, and a checkpoint goes on with any number of processes.
 
 Alone, outside torchrun, each function here does what its name says for one process, which is nothing or nearly so.
@@ -26,7 +26,7 @@ from torch.utils.checkpoint import checkpoint
 from helpers import losses
 
 PATIENCE = timedelta(hours=2)  # for process 0 to fetch a data set, while the others wait
-MANY = 512  # images; with as many, the loss in blocks is the faster one, by data/results/bench.md
+MANY = 512  # images; with as many, the loss in blocks is the faster one on a CPU, by data/results/bench.md
 
 
 def processes() -> int:
@@ -57,6 +57,11 @@ def started() -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def launcher() -> list[str]:
+    """What starts a run like this one, before its "-m": with as many processes, on this machine."""
+    return ["torchrun", "--nproc-per-node", str(processes())] if processes() > 1 else ["python"]
 
 
 @contextmanager
@@ -121,7 +126,9 @@ def own_rows(*batches: Tensor) -> tuple[Tensor, ...]:
             f"batch_size is {len(batches[0])}, which {processes()} processes cannot share evenly: "
             f"take a multiple of {processes()}."
         )
-    return tuple(batch.chunk(processes())[rank()] for batch in batches)
+    if processes() == 1:
+        return batches
+    return tuple(batch.chunk(processes())[rank()].clone() for batch in batches)  # a chunk would keep the whole alive
 
 
 class Gather(torch.autograd.Function):

@@ -16,11 +16,14 @@ from torch import Tensor, nn
 
 @contextmanager
 def fast(model: nn.Module) -> Iterator[None]:
-    """While this lasts, the model computes in bfloat16 where the hardware does so natively, and channels last.
+    """While this lasts, the model computes in bfloat16 where the hardware does so natively. It stays channels last.
 
-    Weights, h, z and the loss stay float32: only convolutions and linear layers inside the model are rounded.
+    Weights and the loss are float32. Convolutions and linear layers are rounded, and what follows them: h and z are float32
+    again, with the 8 bits of bfloat16.
+
+    Raises:
+        ValueError: something else replaced model.forward.
     """
-    keep_memory()
     device, before = next(model.parameters()).device, vars(model).get("forward")
     half = has_bfloat16(device)
 
@@ -29,6 +32,11 @@ def fast(model: nn.Module) -> Iterator[None]:
             h, z = type(self).forward(self, x.contiguous(memory_format=torch.channels_last))
         return h.float(), z.float()
 
+    if before is not None and getattr(before, "__code__", None) is not faster.__code__:
+        raise ValueError(
+            "The model's forward was replaced, as torch.compile(model) does: call model.compile() instead."
+        )
+    keep_memory()
     model.to(memory_format=torch.channels_last)
     model.forward = MethodType(faster, model)  # bound, so that a copy of the model computes with the copy's weights
     try:

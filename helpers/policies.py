@@ -58,7 +58,7 @@ def policy_views(name: str, images: Tensor, generator: Generator, size: int) -> 
     policy = v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10) if name == "AutoAugment" else v2.RandAugment()
     seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
     with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global random state
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # a GPU's state stays as it is
         views = torch.stack([policy(crop) for crop in crops])  # one by one: a batch would get one operation for all
     return views / 255
 

@@ -28,9 +28,11 @@ class Recipe:
     views: int = 2  # of every image of a batch; with more, every pair is a positive (Tian et al. 2020)
     optimizer: str = "adamw"  # or "muon", which learns more in few steps, or "lars", the paper's, for large batches
     base_lr: float = 3e-3  # reached at the end of the warm-up
-    weight_decay: float = 0.01  # of AdamW, decoupled, per unit of learning rate; Muon has none
+    weight_decay: float = 0.01  # of AdamW, decoupled, per unit of learning rate; Muon has none, LARS its own
     warmup_fraction: float = 0.05  # of all steps; the paper warms up for 10 of its 100 or more epochs
-    temperature: float = 0.2  # of NT-Xent; between the paper's best, 0.1 and 0.5 (table 5)
+    temperature: float = (
+        0.2  # of NT-Xent; between the paper's 0.1 on ImageNet (table 5) and 0.5 of its code for CIFAR-10
+    )
     decoupled: bool = False  # NT-Xent without the positive in its denominator: losses.decoupled
     strength: float = 1.0  # of the colour distortion; the paper uses 1 on ImageNet and 0.5 on CIFAR-10
     blur: bool = False  # the paper leaves blur out on small images (appendix B.9)
@@ -61,6 +63,10 @@ def recipe_for(name: str, side: int, **settings) -> Recipe:
         chosen |= {"area": (0.12, 1.0), "views": 4, "batch_size": 512 // (settings.get("views") or 4)}  # 512 views
         chosen |= {"optimizer": "muon", "base_lr": 2e-3, "temperature": 0.1, "decoupled": True, "head_norm": True}
     recipe = Recipe(**(chosen | settings))
+    if "weight_decay" in settings and recipe.optimizer != "adamw":
+        raise ValueError(
+            f"weight_decay is AdamW's, and the optimizer is {recipe.optimizer}: leave it out, or take adamw."
+        )
     lars = recipe.optimizer == "lars" and "base_lr" not in settings
     return replace(recipe, base_lr=0.075 * recipe.batch_size**0.5) if lars else recipe
 
@@ -102,7 +108,7 @@ def read_as(kind, text: str):
 def build_model(recipe: Recipe) -> SimCLR:
     """A fresh SimCLR model of the recipe, in train mode on the CPU; its random weights depend on recipe.seed alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
+        torch.default_generator.manual_seed(recipe.seed)  # a GPU's state stays as it is
         body, feature_dim = encoder.build_encoder(recipe.arch, recipe.small_images, recipe.group_norm)
         return SimCLR(body, head_for(feature_dim, recipe.hidden_dim, recipe.out_dim, recipe.head_norm))
 

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from helpers import checkpoints
 from helpers.recipe import Recipe
 
@@ -17,9 +19,9 @@ class Interrupted(KeyboardInterrupt):
 
 
 def save(checkpoint, model, optimizer, generator, mark, recipe, history) -> None:
-    """Write all that the next epoch depends on. mark: the images' fingerprint."""
+    """Write all that the next epoch depends on, also what layers like dropout draw from. mark: the images' fingerprint."""
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "generator": generator.get_state()}
-    state |= {"history": history, "recipe": asdict(recipe), "images": mark}
+    state |= {"history": history, "recipe": asdict(recipe), "images": mark, "dropout": torch.get_rng_state()}
     checkpoints.save_checkpoint(checkpoint, state)
 
 
@@ -44,6 +46,8 @@ def resume(checkpoint, model, optimizer, generator, mark, recipe) -> dict:
     except (RuntimeError, ValueError):
         raise ValueError(f"{checkpoint} holds the weights of another architecture than this model. {afresh}") from None
     generator.set_state(state["generator"])
+    if "dropout" in state:  # runs begun before it was kept have none
+        torch.set_rng_state(state["dropout"])
     return state["history"]
 
 

@@ -29,7 +29,7 @@ from helpers.augmentation import TwoViewsOfBatch
 from helpers.clinic import CAUSES, clinic, clinic_curves  # noqa: F401  the fourth exercise of 05 belongs here too
 from helpers.distributed import nt_xent  # losses.nt_xent, for one process or several
 from helpers.machine import best_device, cap_threads, fast, near, versions
-from helpers.monitors import Monitor, knn_monitor
+from helpers.monitors import Monitor, monitor_for
 from helpers.optimizers import optimizer_for
 from helpers.recipe import Recipe, build_model, check_sizes, recipe_for, settings_in, steps_of, views_of
 from helpers.resuming import epochs_done, resume, save, stoppable
@@ -158,7 +158,7 @@ def epochs_in(
 ) -> float:
     """How many epochs fit into the seconds on this machine, at least one step, from steps timed on a copy.
 
-    Ten steps are timed, or as many as take 3 % of the seconds, 10 at most: a machine is not equally fast throughout.
+    Ten steps are timed, and more for 3 % of the seconds, at most 10 seconds: a machine is not equally fast throughout.
 
     Args:
         keep: file for the number; once there, it is read instead, so that a stopped run goes on as it began.
@@ -175,10 +175,11 @@ def epochs_in(
         start = time.perf_counter()
         rows = torch.randperm(len(images), generator=generator)[: recipe.batch_size]
         views = distributed.own_rows(*two_views(images[rows.to(images.device)].to(device), generator))
-        step_on_views(trial, optimizer, views, recipe.temperature, recipe.decoupled)
+        step_on_views(shared, optimizer, views, recipe.temperature, recipe.decoupled)
         return time.perf_counter() - start
 
     with fast(trial):
+        shared = distributed.share(trial)
         times = [timed_step() for _ in range(10)]
         enough = distributed.agreed(min(0.03 * seconds, 10) / statistics.median(times[1:]))  # by all processes
         times += [timed_step() for _ in range(10, int(enough))]
@@ -218,9 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"helpers.training: {problem}", file=sys.stderr)
         return 1
     except torch.OutOfMemoryError:
-        print(
-            "helpers.training: the GPU has too little memory for a step: take a smaller --batch-size.", file=sys.stderr
-        )
+        print("helpers.training: the GPU has too little memory; take a smaller --batch-size.", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         print(f"\n{str(stop) or 'Stopped before the training began.'}", file=sys.stderr)
@@ -248,7 +247,7 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
     pictures, labelled = near(images.images, best_device()), images
     if images.labels is None and arguments.data == "stl10":  # it has labels in another split
         labelled = data.load_images(arguments.data, "train", image_size=arguments.image_size)
-    monitor = knn_monitor(labelled) if labelled.labels is not None else None
+    monitor = monitor_for(labelled) if distributed.rank() == 0 else None
     check_sizes(images.images, recipe)
     out.mkdir(parents=True, exist_ok=True)  # where nothing can be written, that is known before the training
     with files.alone_in(out) if distributed.rank() == 0 else contextlib.nullcontext():
@@ -256,8 +255,9 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
         done = epochs_done(checkpoint)
         if arguments.seconds is not None:
             keep = out / "epochs.txt"
-            if not checkpoint.exists():  # the number is of a run that was deleted, or had not begun
-                keep.unlink(missing_ok=True)
+            with distributed.first_alone():
+                if distributed.rank() == 0 and not checkpoint.exists():  # of a run that was deleted, or had not begun
+                    keep.unlink(missing_ok=True)
             epochs = epochs_in(arguments.seconds, model, pictures, two_views, recipe, monitor, keep)
             recipe = replace(recipe, epochs=epochs)
         history = with_progress_bar(model, pictures, two_views, recipe, monitor, checkpoint)
@@ -266,7 +266,7 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
         if done == math.ceil(recipe.epochs) and (out / "result.json").exists():
             print(f"{checkpoint} has all its {done} epochs already; another seed or setting needs another --out.")
             return
-        command = shlex.join(["python", "-m", "helpers.training", *words])
+        command = shlex.join([*distributed.launcher(), "-m", "helpers.training", *words])
         result = {"command": command, "data": arguments.data, "seed": recipe.seed, "recipe": asdict(recipe)}
         result |= {"versions": versions(), "device": str(best_device()), "processes": distributed.processes()}
         result |= {"resumed_after_epoch": done, "seconds": round(time.perf_counter() - started, 1), "history": history}

@@ -51,7 +51,7 @@ MAY_IMPORT = {  # module: the helpers it may import
     "course": {"checks", "files", "machine"},
     "findings": {
         "findings", "augmentation", "controls", "course", "data", "encoder", "evaluation", "losses", "machine",
-        "operations", "plots", "projection_head", "training",
+        "operations", "optimizers", "plots", "projection_head", "recipe", "training",
     },
     "colab": set(),
 }  # fmt: skip

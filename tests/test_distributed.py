@@ -62,14 +62,21 @@ def gathered() -> dict:
 def timed() -> dict:
     """How many steps a process times, and how many epochs it then finds, where each would stop at another moment."""
     drawn, views, images = [], training.views_of(RECIPE), torch.zeros(12, 3, 8, 8, dtype=torch.uint8)
+    stepped, step_on_views = [], training.step_on_views
 
     def counted(images, generator):
         drawn.append(len(images))
         return views(images, generator)
 
+    def watched(model, *rest):
+        stepped.append(isinstance(model, nn.parallel.DistributedDataParallel))
+        return step_on_views(model, *rest)
+
     seconds = (20, 200)[distributed.rank()]
+    training.step_on_views = watched
     epochs = training.epochs_in(seconds, training.build_model(RECIPE), images, counted, RECIPE)
-    return {"steps": len(drawn), "epochs": epochs}
+    training.step_on_views = step_on_views
+    return {"steps": len(drawn), "epochs": epochs, "averaged": all(stepped)}
 
 
 def ordered(folder: str) -> bool:
@@ -88,6 +95,8 @@ def process(rank: int, count: int, folder: str) -> None:
     dist.init_process_group("gloo", rank=rank, world_size=count, **meeting)
     result = {kind: step(kind) for kind in KINDS} | {"gathered": gathered(), "timed": timed()}
     result["ordered"] = ordered(folder)
+    [own] = distributed.own_rows(torch.zeros(2 * count, 3))
+    result["kept"] = own.untyped_storage().nbytes()
     try:
         distributed.own_rows(torch.zeros(count + 1, 3))
     except ValueError as problem:
@@ -139,6 +148,14 @@ def test_what_the_first_process_does_alone_is_done_when_the_others_begin(two):
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused_with_the_numbers(two):
     assert two[0]["uneven"] == "batch_size is 3, which 2 processes cannot share evenly: take a multiple of 2."
+
+
+def test_a_process_keeps_its_own_rows_of_a_batch_alone(two):
+    assert [seen["kept"] for seen in two] == [2 * 3 * 4] * 2  # bytes
+
+
+def test_the_steps_that_are_timed_average_their_gradients_as_those_of_the_run_do(two):
+    assert [seen["timed"]["averaged"] for seen in two] == [True, True]
 
 
 def test_one_process_takes_a_large_decoupled_batch_in_blocks_to_the_same_loss_and_gradient(monkeypatch):
@@ -208,6 +225,8 @@ def test_torchrun_trains_from_the_command_line_as_one_process_does(folder, one, 
     done = torchrun(*words(folder), "--out", tmp_path / "two")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Written: ") == 1 and agrees(tmp_path / "two", one)
+    result = json.loads((tmp_path / "two" / "result.json").read_text())
+    assert result["command"].startswith("torchrun --nproc-per-node 2 -m helpers.training --data ")
     two, alone = (checkpoints.load_checkpoint(run / "checkpoint.pt") for run in (tmp_path / "two", one))
     assert two["model"].keys() == alone["model"].keys() and torch.equal(two["generator"], alone["generator"])
     assert [epoch.keys() for epoch in two["history"]["epochs"]] == [{"epoch", "knn"}] * 2

@@ -76,6 +76,24 @@ def test_the_loop_gives_the_very_weights_of_pretrain(lab):
         assert torch.equal(a, b), name
 
 
+@pytest.mark.parametrize("change", [{"views": 4}, {"decoupled": True}], ids=str)
+def test_the_loop_refuses_settings_it_does_not_train_with(lab, change):
+    with pytest.raises(ValueError, match="two views and NT-Xent"):
+        core.train(replace(lab, recipe=replace(lab.recipe, **change)))
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_the_heads_of_an_experiment_have_the_recipes_normalisation(lab, norm):
+    recipe = replace(lab.recipe, head_norm=norm)
+    [(_, model)] = catalogue.with_heads(replace(lab, recipe=recipe), ("non-linear",))
+    assert any(isinstance(layer, torch.nn.BatchNorm1d) for layer in model.head.modules()) == norm
+
+
+def test_the_recipe_of_an_experiment_on_photographs_can_be_trained_by_the_loop(photographs):
+    recipe = command.laboratory(0, f"folder:{photographs / 'labelled'}").recipe
+    assert (recipe.views, recipe.decoupled) == (2, False)
+
+
 def test_fewer_pictures_are_seen_as_many_times_more_often(lab):
     seen = []
 

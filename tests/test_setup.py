@@ -82,6 +82,12 @@ def test_conda_installs_what_pip_does():
             assert str(wanted).strip("=") in SpecifierSet(conda[name]), name
 
 
+def test_the_cpu_build_that_the_readme_names_is_the_one_required():
+    named = re.findall(r"pip install (torch==\S+) (torchvision==\S+) --index-url", (ROOT / "README.md").read_text())
+    required = (ROOT / "requirements.txt").read_text()
+    assert named and all(f"{word} " in required for word in named[0])
+
+
 def test_every_make_target_the_readme_names_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)(?:`| *#| PORT| *$)", (ROOT / "README.md").read_text(), flags=re.M))

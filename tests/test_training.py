@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,6 +179,26 @@ def test_a_run_with_another_optimizer_more_views_and_half_an_epoch_resumes_as_ex
     assert same_weights(again, whole) and resumed == history
 
 
+def test_a_model_that_drops_at_random_resumes_as_exactly(images, tmp_path):
+    def run(**more):
+        model = training.build_model(RECIPE)
+        model.head = torch.nn.Sequential(torch.nn.Dropout(0.5), model.head)
+        return model, training.pretrain(model, images, training.views_of(RECIPE), RECIPE, **more)
+
+    def stop(step, total_steps, loss):
+        if step == 4:
+            raise KeyboardInterrupt
+
+    torch.manual_seed(0)  # dropout draws from torch's global random state
+    whole, history = run()
+    torch.manual_seed(0)
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint=tmp_path / "a.pt", on_step=stop)
+    torch.rand(5)
+    again, resumed = run(checkpoint=tmp_path / "a.pt")
+    assert same_weights(again, whole) and resumed == history
+
+
 def test_a_recipe_with_group_norm_has_no_batch_norm_in_its_encoder_and_learns():
     images, _, _ = shapes.render(32, seed=1)
     model, history = pretrain(images, replace(RECIPE, group_norm=True, epochs=20, base_lr=1e-3, strength=0.0))
@@ -312,6 +333,12 @@ def test_a_monitor_needs_labels_and_asks_images_it_does_not_know():
         monitors.knn_monitor(data.ImageSet(images, None))
 
 
+@pytest.mark.parametrize(("labels", "said"), [(None, ""), (torch.zeros(9, dtype=torch.long), "of one class, 'raw'")])
+def test_where_there_is_no_class_to_tell_from_another_there_is_no_monitor(capsys, labels, said):
+    images = data.ImageSet(torch.zeros(9, 3, 12, 12, dtype=torch.uint8), labels, ("raw",))
+    assert monitors.monitor_for(images) is None and said in capsys.readouterr().out
+
+
 def test_a_monitor_that_may_only_guess_is_right_by_chance(generator):
     images = torch.randint(256, (500, 3, 12, 12), generator=generator, dtype=torch.uint8)
     labels = torch.randint(4, (500,), generator=generator)  # says nothing about the picture
@@ -376,6 +403,19 @@ def test_fast_gives_float32_near_the_slow_result_and_ends_clean(images):
     assert fast_h.dtype == fast_z.dtype == torch.float32
     assert (fast_h - h).abs().max() < 0.05 * h.abs().max() and (fast_z - z).abs().max() < 0.05 * z.abs().max()
     assert "forward" not in vars(model) and torch.allclose(model(x)[1], z, atol=1e-5)
+
+
+def test_a_model_compiled_in_place_trains_to_the_same_losses(images):
+    model = training.build_model(RECIPE)
+    model.compile(backend="eager")
+    history = training.pretrain(model, images, training.views_of(RECIPE), RECIPE)
+    assert history["loss"] == pytest.approx(pretrain(images)[1]["loss"], rel=1e-3)
+
+
+def test_a_model_whose_forward_was_replaced_is_refused_with_what_to_call_instead(images):
+    model = torch.compile(training.build_model(RECIPE), backend="eager")
+    with pytest.raises(ValueError, match=r"call model\.compile\(\) instead"):
+        training.pretrain(model, images, training.views_of(RECIPE), RECIPE)
 
 
 def test_a_copy_made_while_fast_computes_with_its_own_weights(images):
@@ -544,6 +584,13 @@ def test_a_folder_in_which_another_run_is_at_work_is_left_as_it_is(folder, tmp_p
     assert len(list((tmp_path / "run").iterdir())) == 2
 
 
+def test_a_folder_of_one_class_is_trained_on_without_a_monitor(folder, tmp_path, capsys):
+    shutil.copytree(Path(folder.removeprefix("folder:"), "class0"), tmp_path / "pictures" / "raw")
+    assert training.main(one_epoch(f"folder:{tmp_path / 'pictures'}", tmp_path / "run")) == 0
+    assert "of one class, 'raw'" in capsys.readouterr().out
+    assert "knn" not in json.loads((tmp_path / "run" / "result.json").read_text())["history"]["epochs"][0]
+
+
 def test_the_measured_epochs_of_a_deleted_run_are_measured_anew(folder, tmp_path):
     (tmp_path / "epochs.txt").write_text("1000000\n")
     words = ("--data", folder, "--seconds", "0.1", "--batch-size", "8", "--image-size", "16", "--out", str(tmp_path))
@@ -631,6 +678,7 @@ def test_photographs_of_96_pixels_get_the_large_image_stem_and_those_of_32_the_s
         (["--set", "hidden_dim=0", "--batch-size", "8"], "hidden_dim is 0"),
         (["--set", "warmup_fraction=5", "--batch-size", "8"], "warmup_fraction is 5"),
         (["--set", "weight_decay=-1", "optimizer=adamw", "--batch-size", "8"], "weight_decay"),
+        (["--set", "weight_decay=0.1"], "weight_decay is AdamW's, and the optimizer is muon: leave it out"),
     ],
 )
 def test_a_wrong_word_on_the_command_line_is_one_sentence(folder, tmp_path, capsys, words, sentence):

@@ -104,9 +104,9 @@ for name, value in made["test_accuracy"].items():
 # | claim | number | in the paper |
 # |---|---|---|
 # | a linear layer on $h$, encoder trained without labels | 69.3 % top-1 (ResNet-50), 76.5 % (four times as wide) | table 6 |
-# | a ResNet-50 trained with all labels | "matched" by that 76.5 % | abstract |
+# | a ResNet-50 trained with all labels | matched by that 76.5 % | abstract |
 # | with 1 % of the labels, fine-tuned | 75.5 % top-5, against 48.4 % without pretraining | table 7 |
-# | the composition of augmentations matters most: crop *and* colour | no single one is enough | section 3.1, figure 5 |
+# | the composition of augmentations is critical: crop *and* colour | no single one is enough | section 3.1, figure 5 |
 # | a non-linear head helps, and $h$ before it is better than $z$ behind it | by more than 10 points | section 4.2 |
 
 # %% [markdown]

@@ -78,8 +78,8 @@ print(*(f"{n} {name}" for n, name in enumerate(names, start=1)), sep="\n")
 # Colours first. With strength $s$,
 #
 # - with probability 0.8, multiply **brightness**, **contrast** and **saturation**, each by a random factor between
-#   $1 - 0.8\,s$ and $1 + 0.8\,s$, and turn the **hue** by up to $\pm\,0.2\,s$ of the colour circle, in random order; every
-#   number in a range is as likely as any other; all four together, or none of them;
+#   $1 - 0.8\,s$ (but not below 0) and $1 + 0.8\,s$, and turn the **hue** by up to $\pm\,0.2\,s$ of the colour circle, in
+#   random order; every number in a range is as likely as any other; all four together, or none of them;
 # - then, and independently, turn everything **grey** with probability 0.2.
 #
 # ```
@@ -204,8 +204,7 @@ checks.try_it(show_transform)
 # %% [markdown]
 # <details><summary>Hint 1: a question</summary>
 #
-# Which two of the four steps work alike at any size, and which one is there so that all views can be
-# stacked into one batch?
+# Which of the four steps happens to every image, and which only by chance? Which one makes all views equally large?
 # </details>
 # <details><summary>Hint 2: a pointer</summary>
 #
@@ -469,9 +468,9 @@ print(f"The batch is {one_by_one / at_once:.0f} times as fast.")
 
 # %% [markdown]
 # One mistake is easy to make here. Hand a whole batch to a torchvision transform, and it draws *one* box and *one* set
-# of colours for all images: fast, and wrong, because then every view of the batch shares what should tell them apart.
-# The batched code draws a row of numbers for each image. Notebook 05 can train with either: your `TwoViews`, or the
-# batch.
+# of colours for all images: fast, and wrong. An image that was redder than the others still is, so there is little that
+# the encoder must learn to ignore. The batched code draws a row of numbers for each image. Notebook 05 can train with
+# either: your `TwoViews`, or the batch.
 #
 # ## The shortcut
 #
@@ -712,7 +711,7 @@ guess = None
 predict("composition", guess)
 
 # %% [markdown]
-# <details><summary>When you have seen the answer: why is it the paper's on photographs and not on the built-in pictures?
+# <details><summary>When you have seen the answer: why do photographs agree with the paper, and the built-in pictures not?
 # </summary>A likely reason: in the built-in pictures the object is small and anywhere, so a crop may cut most of it away,
 # and then no shape can find the partner; in photographs the object mostly fills the picture. What to compose depends on
 # the pictures.</details>

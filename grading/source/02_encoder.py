@@ -161,7 +161,8 @@ idle_weights(net, pictures.images[:64])
 
 # %% [markdown]
 # More than half of the network could be cut off without changing any output: nearly all of it sits in the last
-# stage. In each 3×3 kernel there eight of nine weights lie on padding, in its first convolution (on a 2 × 2 map) five.
+# stage. There eight of the nine weights of every 3×3 kernel meet only padding; in the first convolution of the stage,
+# which sees a 2 × 2 map, it is five of nine.
 #
 # The remedy is in the paper's appendix B.9, where SimCLR meets CIFAR-10: a 3×3 convolution with stride 1 in place of
 # the 7×7 with stride 2, and no max-pool.
@@ -430,12 +431,12 @@ for name, net in kinds.items():
 # %% [markdown]
 # With batch-norm in train mode, $h$ tells something of the other images in the batch. For a classifier that is a little
 # noise. For a contrastive loss it is a **leak**: the question is which view belongs to which, and whatever the two
-# views of an image share besides the image is a hint at the answer. In one batch on one machine all views share the same
-# statistics, so they give nothing away. On several GPUs, each normalising its own share of the batch, the two views of
-# an image share theirs, and most of their negatives have others: the encoder can learn to tell the GPUs apart instead
-# of the images. The paper (section 2.2) therefore takes the statistics over all devices, and so does
-# [helpers/distributed.py](../helpers/distributed.py); other methods shuffle the images between the GPUs (MoCo) or use
-# a normalisation that looks at one image alone, as group-norm does.
+# views of an image share besides the image is a hint at the answer. When all $2N$ views go through together they share
+# the same statistics, which then give nothing away. On several GPUs, each normalising its own share of the batch, the
+# two views of an image share theirs, and most of their negatives have others: the encoder can learn to tell the GPUs
+# apart instead of the images. The paper (section 2.2) therefore takes the statistics over all devices, and so does
+# [helpers/distributed.py](../helpers/distributed.py); other methods shuffle the images between the GPUs (MoCo) or use a
+# normalisation that looks at one image alone, as group-norm does.
 
 # %% [markdown]
 # ## Predict, then measure

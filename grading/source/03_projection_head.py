@@ -37,10 +37,11 @@ plots.course_map(here="projection_head")
 # forward:  h (N, in_dim)  →  z (N, out_dim)
 # ```
 #
-# Two things are *not* in it. No ReLU at the end: $z$ needs both signs, or all embeddings are crowded into one corner
-# of the sphere. No normalisation of $z$, not by a batch-norm either: the loss does that itself, and it is best done in
-# one place. One thing must not be missing, the ReLU in the middle: without it, $W_2 W_1$ is a single matrix, however
-# many layers you write. A batch-norm in front of it, as in the authors' code, is fine; nothing else stands between.
+# Two things are *not* in it. No ReLU at the end: $z$ needs both signs, or all embeddings are crowded into one corner of
+# the sphere. No normalisation of $z$: bringing rows to length 1 is the loss's job, and best done in one place. (A
+# batch-norm works on columns and is another matter; behind the last layer leave it out, too.) One thing must not be
+# missing, the ReLU in the middle: without it, $W_2 W_1$ is a single matrix, however many layers you write. A batch-norm
+# in front of it, as in the authors' code, is fine; nothing else stands between.
 #
 
 

@@ -50,7 +50,7 @@ plots.show(plots.image_grid(views, titles=names), alt=alt)
 #
 # That is all there is. Every view takes its turn as the anchor, so a batch is $2N$ multiple-choice questions, and
 # their answers are known without labels, because we made the views ourselves. A network that answers such questions
-# must know what is *in* a picture that survives cropping and colour changes.
+# must know which parts of what is *in* a picture survive cropping and colour changes.
 #
 # ## Equation 1
 #
@@ -222,7 +222,8 @@ checks.try_it(draw_similarities)
 # <details><summary>Hint 1</summary>If all rows had length 1, which product of matrices would hold every cosine?</details>
 # <details><summary>Hint 2</summary><code>F.normalize(z, dim=1)</code> divides each row by its length, and by a tiny
 # number where the length is 0. Rows, not columns: which <code>dim</code>?</details>
-# <details><summary>Hint 3</summary><code>unit = F.normalize(z, dim=1)</code>, then <code>unit @ unit.T</code>.</details>
+# <details><summary>Hint 3</summary>Two lines: <code>unit = F.normalize(...)</code>, then one matrix product of
+# <code>unit</code> with itself, one of the two transposed (<code>.T</code>).</details>
 
 # %% check="cosine_similarities" points=3
 z = torch.tensor([[3.0, 0.0], [0.0, 2.0], [-1.0, 0.0], [1.0, 1.0]])  # east, north, west, north-east; lengths differ
@@ -293,8 +294,8 @@ checks.try_it(show_index)
 # three?</details>
 # <details><summary>Hint 2</summary>Two halves: the first counts from n, the second from 0. Or: all row numbers, shifted by
 # n places with wrap-around.</details>
-# <details><summary>Hint 3</summary><code>torch.cat([torch.arange(n, 2 * n), torch.arange(n)])</code>, or
-# <code>torch.arange(2 * n).roll(n)</code>.</details>
+# <details><summary>Hint 3</summary><code>torch.cat([torch.arange(..., ...), torch.arange(...)])</code>, or
+# <code>torch.arange(...).roll(...)</code>.</details>
 
 # %% check="positive_index" points=2
 with checks.explained(positive_index):
@@ -333,8 +334,8 @@ print(f"the course's small encoder: {right:.1%} of 128 questions right; blind gu
 # ## The loss in five lines
 #
 # Equation 1 is a softmax followed by minus a logarithm: the cross-entropy of a classifier with $2N - 1$ classes. So
-# the row of an anchor, divided by $\tau$, holds **logits**, the positive is the **target**, and one anchor after the
-# other is one example after the other. torch has that loss already.
+# the row of an anchor, divided by $\tau$, holds **logits**, the positive is the **target**, and each anchor is one
+# example. torch has that loss already.
 #
 # Two things remain. The diagonal: an anchor must not pick itself, so its own logit must get probability 0. And the
 # numbers: at small temperatures the exponentials of equation 1 are huge.
@@ -490,7 +491,8 @@ checks.try_it(show_chance)
 # views.</details>
 # <details><summary>Hint 2</summary>A blind guess gives each candidate probability 1 over their number. The loss is minus
 # the logarithm of that.</details>
-# <details><summary>Hint 3</summary><code>math.log(2 * n - 1)</code></details>
+# <details><summary>Hint 3</summary>Minus the logarithm of 1 over a number is the logarithm of the number:
+# <code>math.log(...)</code>.</details>
 
 # %% check="chance_loss" points=1.5
 with checks.explained(chance_loss):
@@ -515,8 +517,11 @@ print(f"chance for N = 512: {my.chance_loss(512):.4f}; the run is {my.chance_los
 print(f"it hesitates between e^{stuck} = {math.exp(stuck):.0f} of {2 * 512 - 1} candidates")
 
 # %% [markdown]
-# Nowhere: that number means *I cannot tell the candidates apart*. The exponential of a loss is the number of
-# candidates among which the network still hesitates. So before you look at any curve, know where chance is.
+# Hardly anywhere, and it could not have come far. The library brought the whole batch to length 1 at once, not each row
+# by itself (issue 237; compare hint 2 of exercise 4.2). Its "cosines" were a few thousandths at most, and the softmax
+# nearly flat, whatever the network did. So a loss at chance has two readings: the network cannot tell the candidates
+# apart, or the loss cannot see that it can. The exponential of a loss is the number of candidates among which it still
+# hesitates; before you look at any curve, know where chance is, and how far the loss can move.
 #
 # The other end of the ruler is not 0. Cosines cannot exceed 1, so even a perfect positive has odds of only
 # $e^{1/\tau}$ to 1 against each negative at a right angle: the larger $\tau$, the higher the floor. Take embeddings
@@ -646,8 +651,9 @@ for temperature, rate in ((5.0, 0.5), (5.0, 20.0), (0.02, 0.5), (0.02, 0.02)):
 
 # %% [markdown]
 # Steps forty times as large hardly help the hot loss. The cold one, with the old step size, throws its points past
-# each other and never settles; with steps 25 times smaller the views meet. A change of temperature is a change of the
-# learning rate, too.
+# each other and never settles; with steps 25 times smaller the views meet. With plain gradient descent, as here, a
+# change of temperature is a change of the learning rate, too. (AdamW, in 05, divides by the size of the gradient, which
+# undoes most of that.)
 #
 # ### The loss bench
 #
@@ -774,7 +780,7 @@ my.progress()
 # One line of NT-Xent changed makes another loss. **Decoupled** (Yeh et al. 2022): the positive stays out of the
 # denominator, so an anchor that has found its positive goes on pushing its negatives. **Margin triplet**: no softmax; a
 # negative counts until it is less similar than the positive by a margin, and then no more. In SimCLR's table 4 the
-# margin loss reaches 50.9 %, NT-Xent 63.9 %.
+# margin loss reaches 50.9 % (57.5 % with negatives that are neither too hard nor too easy), NT-Xent 63.9 %.
 #
 # Below, the second views lie closer and closer to the first. **Predict**: whose gradient dies away?
 
@@ -805,7 +811,8 @@ for name, (loss, setting) in relatives.items():
 # %% [markdown]
 # ## Predict, then measure
 #
-# Is a loss that is easier to lower a better one? And what else might take its place?
+# With a low temperature more positives are found. Are the representations better for it? And what else might take the
+# place of the loss?
 # Run the cell to read the question and the choices; write one of them into `guess` and run it again. It then
 # measures on the built-in pictures, mostly by training small encoders, one seed, for a minute or two on two cores, and
 # sets what came out beside a larger run with several seeds and beside the paper. Nothing here gives points.

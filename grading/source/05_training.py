@@ -7,8 +7,8 @@
 # You have the two views (01), the encoder $f$ (02), the projection head $g$ (03) and the loss (04). What is missing is
 # the loop that turns them into a trained network, and the habit of watching it.
 #
-# Four graded exercises, 18 points. About 60 minutes, three of which your machine spends training; the predictions at the
-# end take another minute or two each.
+# Four graded exercises, 18 points. About 60 minutes, two and a half of which your machine spends training; the
+# predictions at the end take another minute or two each.
 #
 # image → two views → encoder → projection head → contrastive loss → **training (you are here)** → evaluation
 
@@ -43,9 +43,9 @@ print(f"\nThis machine: {machine.best_device()}, {machine.cap_threads()} threads
 #
 # The optimizer multiplies every step by one number, the **learning rate**. Two moments in a run ask for a small one:
 #
-# - **The beginning.** The weights are random, the gradients are large, and each batch's points in another direction. A few
-#   dozen steps of *warm-up*, in which the rate grows along a straight line, keep them from throwing the network somewhere
-#   it can't return from.
+# - **The beginning.** The weights are random, the gradients are large, and the gradient of each batch points in another
+#   direction. A few dozen steps of *warm-up*, in which the rate grows along a straight line, keep them from throwing
+#   the network somewhere it can't return from.
 # - **The end.** The gradient of a batch is noisy. With a large rate the weights jitter around a good place without
 #   settling in it. The *cosine* takes the rate to zero along half a wave: slowly at first, fast in the middle, slowly
 #   at last.
@@ -91,9 +91,8 @@ checks.try_it(show_schedule)
 # up?</details>
 # <details><summary>Hint 2</summary>For the cosine you need a share that is 0 at <code>warmup_steps</code> and 1 at
 # <code>total_steps</code>: steps done since the warm-up, divided by steps there are after the warm-up.</details>
-# <details><summary>Hint 3</summary><code>if step &lt; warmup_steps: return base_lr * (step + 1) / warmup_steps</code>; else
-# <code>progress = (step - warmup_steps) / (total_steps - warmup_steps)</code> and
-# <code>base_lr * (1 + math.cos(math.pi * progress)) / 2</code>.</details>
+# <details><summary>Hint 3</summary><code>if step &lt; warmup_steps: return base_lr * (...) / warmup_steps</code>; else, with
+# the share of hint 2 as <code>progress</code>, <code>base_lr * (1 + math.cos(...)) / 2</code>.</details>
 
 # %% check="warmup_cosine" points=2
 with checks.explained(warmup_cosine):
@@ -141,7 +140,7 @@ my.keep(warmup_cosine)
 # | the loss is returned as a tensor | each one kept holds the memory of its step |
 #
 # The loss is `my.nt_xent(z_a, z_b, temperature)`. The views may go through the model one after the other, or
-# stacked, $2N$ at once; stacked is a little faster, and batch-norm then sees both views together.
+# stacked, $2N$ at once; stacked is a little faster, and batch-norm then has one set of statistics for all (end of 02).
 
 # %% exercise="train_step"
 def train_step(model, optimizer, x_a, x_b, temperature):
@@ -371,7 +370,7 @@ my.keep(pretrain)
 # %% [markdown]
 # ## The real thing
 #
-# Now with all images. First the model, from your parts. One choice in it is made for two CPU cores and three minutes:
+# Now with all images. First the model, from your parts. One choice in it is made for two CPU cores and a few minutes:
 # on the built-in pictures the encoder gets the *large-image* stem, although the images are small. Notebook 02 says what
 # that stem throws away; here is what it saves:
 
@@ -381,10 +380,11 @@ for small_images in (True, False):
     print(f"small_images={small_images!s:5}  {encoder.multiply_adds(f, 32) / 1e6:5.1f} million multiply-adds an image")
 
 # %% [markdown]
-# The cheap one sees every image many more times in the same three minutes; in few epochs the other hardly begins
-# (`predict("stem", ...)` in 02). With a GPU, or an hour, try `small_images=True` in the call of `recipe_for` below, and
-# `SECONDS, START_AFRESH = 3600, True` further down. (For photographs of up to 64 pixels, where fine texture counts, the
-# recipe takes the stem for small images by itself, an encoder four times as wide, and views of half the side.)
+# The cheap one sees every image many more times in the same minutes; in few epochs the other hardly begins
+# (`predict("stem", ...)` in 02). With a GPU, or some hours, try `small_images=True` in the call of `recipe_for` below,
+# and `SECONDS, START_AFRESH = 7200, True` further down; how long it needs here nobody has measured. (For photographs of
+# up to 64 pixels, where fine texture counts, the recipe takes the stem for small images by itself, an encoder four
+# times as wide, and views of half the side.)
 
 # %%
 pictures = data.load_images(course.data_name(), "pretrain")
@@ -449,7 +449,7 @@ if START_AFRESH or course.quick() or not (folder / "run.pt").exists():  # what i
     shutil.rmtree(folder, ignore_errors=True)
 if course.quick():
     pictures, recipe = pictures.subset(torch.arange(min(256, len(pictures)))), replace(recipe, batch_size=64)
-monitor = monitors.knn_monitor(labelled, **sizes) if labelled.labels is not None else None
+monitor = monitors.monitor_for(labelled, **sizes)
 spread = monitors.geometry_monitor(pictures.images, two_views)
 
 

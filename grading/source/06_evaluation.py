@@ -51,7 +51,8 @@ if path == ours and course.data_name() != "shapes":
 # - the **bank**: images whose labels the measures may use;
 # - **validation**: images to ask about while we are still choosing something. The encoder was trained on them, without
 #   their labels (unless pretraining has a split of its own, as in STL-10), so a number here may be a little too high;
-# - **test**: images that training never saw, opened once, at the end of this notebook, when nothing is left to choose.
+# - **test**: images that training never saw, opened once, at the end of this notebook, when nothing is left to
+#   choose. (00 showed some of them for the finished encoder, and nothing was chosen by that.)
 #
 # Whoever picks the best epoch, the best $k$ or the best temperature on test reports a number that is too high.
 
@@ -162,7 +163,7 @@ my.keep(extract_features)
 # ## Nearest neighbours
 #
 # The simplest question to ask of $h$: *do the images nearest to this one show the same thing?* If so, anything
-# simple will work on $h$. Nothing is trained for it, so nothing can be tuned in our favour.
+# simple will work on $h$. Nothing is trained for it; there are only $k$ and a temperature to choose.
 #
 # For a query $q$ take the $k$ images of the bank with the largest cosine to $q$. Each votes for its own class, and
 # its vote weighs $\exp(\cos / \tau)$: the nearest count most. The class with the most votes is the answer
@@ -349,8 +350,8 @@ for k in (1, 5, 20, 100):
 # report (SimCLR, table 6: 69.3 % top-1 on ImageNet for a ResNet-50).
 #
 # Two steps, and both **learn from the train rows alone**: a scaler that brings every column of $h$ to mean 0 and
-# spread 1, and logistic regression. A scaler that saw the test rows too is a leak. One fitted on the test rows alone
-# also moves them to where the classifier was not fitted.
+# spread 1, and logistic regression. A scaler that saw the test rows too is a leak. A second one, fitted on the test
+# rows alone, is wrong as well: it moves them differently, to where the classifier was not fitted.
 
 # %% [markdown]
 # ### Exercise 6.3 · `linear_probe` (about 4 lines, 3 points)
@@ -432,9 +433,9 @@ plots.show(
 )
 
 # %% [markdown]
-# Are $h$ and $z$ different here? With the encoder that comes with the course all four numbers are near 99 %, closer
-# than three times their error: these ten classes are too easy to tell the two apart, and the paper's 10 points cannot
-# be seen. With your own encoder look again. k-NN uses all dimensions alike, a linear layer can weigh them, so name the
+# Are $h$ and $z$ different here? With the encoder that comes with the course all four numbers are near 99 %, a few
+# answers apart: these ten classes are too easy to tell the two from each other, and the paper's 10 points cannot be seen.
+# With your own encoder look again. k-NN uses all dimensions alike, a linear layer can weigh them, so name the
 # measure with the number. What $h$ has over $z$ shows below, in the factors.
 
 # %% [markdown]
@@ -479,8 +480,8 @@ for name, (rows, asked_h) in H.items():
 # - **uniformity**: all points together should spread out evenly. $\log$ of the mean of $\exp(-2 \lVert z_i - z_j
 #   \rVert^2)$ over all pairs $i \ne j$; 0 when all lie in one place, and the lower the more even.
 #
-# Each is easy alone. An encoder that maps every image to one point has perfect alignment. Only both together are worth
-# something, and neither needs a label.
+# Neither is enough alone: an encoder that maps every image to one point has perfect alignment, and points spread at
+# random are as even as can be (`predict("two_forces", ...)` in 05 trains with each). Neither needs a label.
 
 # %% [markdown]
 # ### Exercise 6.4 · `alignment` (about 2 lines, 1.5 points)

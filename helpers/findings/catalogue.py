@@ -145,7 +145,7 @@ def with_head(lab: Lab, make: Callable[[int], nn.Module]) -> SimCLR:
     model = build_model(lab.recipe)
     width = evaluation.extract_features(model.encoder, lab.bank.images[:1]).shape[1]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(lab.recipe.seed)
+        torch.default_generator.manual_seed(lab.recipe.seed)
         return SimCLR(model.encoder, make(width))
 
 
@@ -154,7 +154,10 @@ def with_heads(lab: Lab, conditions: tuple[str, ...]) -> Iterator[tuple[str, Sim
     recipe = lab.recipe
     widths = {"none": [], "linear": [recipe.out_dim], "non-linear": [recipe.hidden_dim, recipe.out_dim]}
     for condition in conditions:
-        yield condition, train(lab, model=with_head(lab, partial(projection_mlp, widths=widths[condition])))
+        yield (
+            condition,
+            train(lab, model=with_head(lab, partial(projection_mlp, widths=widths[condition], norm=recipe.head_norm))),
+        )
 
 
 def heads(lab: Lab, conditions: tuple[str, ...]) -> Rows:
@@ -384,7 +387,7 @@ ALL = (
     ),
     Finding(
         "temperature",
-        question="A low temperature makes the task of the loss easier. Are the representations better for it?",
+        question="With a low temperature more positives are found. Are the representations better for it?",
         choices=("lowest is best", "the middle is best", "highest is best"),
         claim="The lower the temperature, the more positives are found; the best representations lie in between.",
         source="Chen et al. 2020, table 5",

@@ -16,8 +16,10 @@ from helpers.controls import shuffled_batches
 from helpers.data import ImageSet
 from helpers.losses import cosine_similarities, nt_xent, positive_index
 from helpers.machine import fast
+from helpers.optimizers import optimizer_for
 from helpers.projection_head import SimCLR
-from helpers.training import Recipe, build_model, optimizer_for, views_of, warmup_cosine
+from helpers.recipe import Recipe, build_model, views_of
+from helpers.training import warmup_cosine
 
 Numbers = dict[str, float]
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # z_a (N, D), z_b (N, D), labels (N,) -> ()
@@ -78,8 +80,13 @@ def train(
     Args:
         loss: of both z and the labels; NT-Xent at the recipe's temperature, if none is given.
         images: what to train on, the lab's bank if none are given; seen epochs · bank / images times as often.
+
+    Raises:
+        ValueError: for a recipe with more than two views or with the decoupled loss, which this loop has not.
     """
     recipe, bank = lab.recipe, images or lab.bank
+    if recipe.views != 2 or recipe.decoupled:
+        raise ValueError("An experiment trains with two views and NT-Xent: set views=2, decoupled=False.")
     model, two_views = model or build_model(recipe), two_views or views_of(recipe)
     loss = loss or (lambda z_a, z_b, labels: nt_xent(z_a, z_b, recipe.temperature))
     steps = steps_in(lab)
