@@ -26,7 +26,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from data.record import RESULTS, write_json, write_result
+from data.record import RESULTS, data_option, own_name, write_json, write_result
 from helpers import plots
 from helpers.controls import chance, random_encoder
 from helpers.data import DataError, load_images
@@ -108,7 +108,7 @@ def measure(finding: Finding, seeds: list[int], data: str, fewer: bool, again: b
     } | told(finding, rows, seeds)  # fmt: skip
     path = f"findings/{'again/' if again else ''}{finding.name}{f'-{place}' if place else ''}"
     command = f"python -m data.findings {finding.name} --seeds {' '.join(map(str, seeds))}"
-    command += option(data) + (" --fewer" if fewer else "") + (" --again" if again else "")
+    command += data_option(data) + (" --fewer" if fewer else "") + (" --again" if again else "")
     write_result(path, command, seeds, numbers)
     draw(path, finding.name, rows)
 
@@ -131,7 +131,7 @@ def measure_controls(seeds: list[int], data: str) -> None:
     """What needs no training, on the pictures of each seed: data/results/findings_controls.json."""
     found = [controls(laboratory(seed, data)) for seed in seeds]
     rows = {name: [round(each[name], 6) for each in found] for name in found[0]}
-    command = f"python -m data.findings --controls{option(data)}"
+    command = f"python -m data.findings --controls{data_option(data)}"
     write_result(controls_file(kind(data) or "shapes"), command, seeds, {"seeds": seeds, "knn": rows})
 
 
@@ -185,12 +185,7 @@ def laboratory(seed: int, data: str) -> Lab:
 
 def kind(data: str) -> str:
     """What a results file is called after, beside the finding: nothing for the built-in pictures."""
-    return "" if data == "shapes" else data.rstrip("/").split("/")[-1].split(":")[-1]
-
-
-def option(data: str) -> str:
-    """How a command names the data; of a folder its own name, without where it lies on this machine."""
-    return f" --data {'folder:' if data.startswith('folder:') else ''}{kind(data)}" if kind(data) else ""
+    return "" if data == "shapes" else own_name(data)
 
 
 def results(folder: str = "findings") -> dict[str, dict]:

@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Collection
@@ -73,6 +74,17 @@ def earlier_runs(path: Path, recipe: dict, without_it: Collection[str] = ()) -> 
     if others := len(runs) - len(kept):
         print(f"{path.name}: {others} runs of another machine are measured anew", file=sys.stderr)
     return kept
+
+
+def own_name(data: str) -> str:
+    """What data is called: "shapes", or the last part of "folder:PATH"."""
+    return data.rstrip("/").split("/")[-1].split(":")[-1]
+
+
+def data_option(data: str) -> str:
+    """How a command names the data; of a folder its own name, without where it lies on this machine."""
+    place = "folder:" if data.startswith("folder:") else ""
+    return "" if data == "shapes" else f" --data {shlex.quote(place + own_name(data))}"
 
 
 def processor() -> str:

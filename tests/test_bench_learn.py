@@ -238,6 +238,14 @@ def test_the_difference_of_a_choice_is_taken_seed_by_seed():
     assert found["fused views"]["low"] is None and found["the recipe"]["difference"] == 0
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [("shapes", ""), ("cifar10", " --data cifar10"), ("folder:/home/ada/my pictures/", " --data 'folder:my pictures'")],
+)
+def test_a_results_file_names_its_pictures_but_not_where_they_lie(data, words):
+    assert record.data_option(data) == words
+
+
 @pytest.mark.parametrize("command", [learn, choices])
 def test_pictures_that_are_not_there_are_one_sentence(command, capsys):
     assert command.main(["--data", "folder:/nowhere"]) == 1
@@ -253,6 +261,7 @@ def test_choices_are_measured_on_training_pictures_and_written_down_once(tmp_pat
     words = ["--data", f"folder:{tmp_path / 'pictures'}", "--only", "fused views", "--epochs", "1"]
     assert choices.main(words) == choices.main(words) == 0
     result = json.loads((tmp_path / "choices_cifar10.json").read_text(encoding="utf-8"))
+    assert result["command"] == "python -m grading.bench.choices --data folder:pictures"
     assert [run["choice"] for run in result["runs"]] == ["the recipe", "fused views"]
     assert all(0 <= run["knn"] <= 1 and run["core_seconds"] > 0 for run in result["runs"])
     assert "fused views" in capsys.readouterr().out

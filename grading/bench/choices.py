@@ -82,7 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
                 "pictures": {"held_back": held_back(pictures), "bank": min(BANK, pictures - held_back(pictures))}
             }
             seeds = sorted({row["seed"] for row in rows})
-            record.write_result(path.stem, "python -m grading.bench.choices", seeds, numbers)
+            command = f"python -m grading.bench.choices{record.data_option(chosen.data)}"
+            record.write_result(path.stem, command, seeds, numbers)
     for name, found in summary(rows, chosen.epochs).items():
         interval = "" if found["low"] is None else f"  [{found['low']:+.2%}, {found['high']:+.2%}]"
         accuracies = f"{found['knn']:7.2%} (plain {found['plain']:.2%}){found['difference']:+8.2%}{interval}"

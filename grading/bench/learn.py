@@ -60,7 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
         rows += [row | here for row in measured(name, left, seed, train, test) if in_time(row)]
         numbers = summary(rows) | {"runs": rows}
         numbers |= {"pictures": {"bank": len(train), "queries": len(test)}, "recipe": asdict(ours(0))}
-        record.write_result(path.stem, "make bench-learn", sorted({row["seed"] for row in rows}), numbers)
+        command = f"python -m grading.bench learn{record.data_option(chosen.data)}"
+        record.write_result(path.stem, command, sorted({row["seed"] for row in rows}), numbers)
     figures.learning(rows).savefig(path.with_suffix(".svg"), metadata={"Date": None})
     print(table(summary(rows)))
     return 0
