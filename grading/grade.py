@@ -4,8 +4,8 @@
     python -m grading.grade --folder DIR             another folder with submitted/ in it; results go beside it
 
 A student's file is never run as it is. Its answers are taken out, judged in a sandbox (grading/judge.py), and set into
-the instructor's notebook, which nbgrader scores. One process a core, one row a student. A run that was stopped goes on
-where it was; a submission, or a test, that changes is graded again.
+the instructor's notebook, which nbgrader scores. One process a core, as memory allows; one row a student. A run that
+was stopped goes on where it was; a submission, or a test, that changes is graded again.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from datetime import datetime
 from pathlib import Path
 
 import nbformat
+import psutil
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor
@@ -43,13 +44,18 @@ from grading.build import ASSIGNMENT, GRADING, SOURCE, course, instructor_notebo
 from grading.judge import Exercise, Judge, exercises, known_at, pieces, plain_python
 from grading.sandbox import start
 from helpers import checks
-from helpers.machine import usable_cores
+from helpers.machine import usable_cores, usable_memory
 
-LITTER = {".git", ".ipynb_checkpoints", "__MACOSX"}  # folders that programs leave behind, and nobody's name
 NAME = 200  # letters of a student's name in the table
 POINTS = {name: points for notebook in checks.POINTS.values() for name, points in notebook.items()}
 SUFFIXES = ("_check", "_hidden")
 GUESS = 45  # seconds a submission, until some have been graded
+EACH = 3 * 2**30  # bytes of memory for each that is graded at a time: a sandbox may take most of it
+APPARMOR = (
+    "sudo apt install apparmor-profiles && "
+    "sudo ln -s /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ && "
+    "sudo apparmor_parser -r /etc/apparmor.d/bwrap-userns-restrict"
+)
 
 
 class HideHiddenTests(NbGraderPreprocessor):
@@ -66,7 +72,8 @@ def main() -> None:
     option = parser.add_argument
     option("--folder", type=Path, default=GRADING, help="holds submitted/; default: grading")
     option("--due", type=datetime.fromisoformat, help="for instance 2027-03-01T18:00; later files are noted as late")
-    option("--jobs", type=int, default=usable_cores(), help="submissions graded at a time; default: one a core")
+    jobs = at_a_time(usable_cores(), usable_memory(psutil.virtual_memory().available))
+    option("--jobs", type=int, default=jobs, help="submissions graded at a time; default: one a core, as memory allows")
     option("--without-sandbox", action="store_true", help="run strangers' code with your own rights; needed where "
            "bubblewrap does not work")  # fmt: skip
     chosen = parser.parse_args()
@@ -77,10 +84,7 @@ def main() -> None:
     if not bare and chosen.folder != GRADING.resolve() and start.can_be_seen(chosen.folder):
         sys.exit(f"{chosen.folder} lies where answers can read, as Python and the system do; name another --folder.")
     if bare and not chosen.without_sandbox:
-        sys.exit(
-            "bubblewrap does not work here, so answers would run with your rights and could read and delete your "
-            "files.\nInstall it (`apt install bubblewrap`), or say --without-sandbox if you trust every submission."
-        )
+        sys.exit(no_sandbox(start.why_not()))
     if bare:
         print("WITHOUT A SANDBOX: the answers run with your rights.", file=sys.stderr)
     warnings.simplefilter("ignore", SAWarning)  # nbgrader's own, of no use to an instructor
@@ -96,6 +100,24 @@ def main() -> None:
         sys.exit(
             f"{', '.join(looks[:5])}{more}: something needs your look; summary.html and the notes in grades.csv say what"
         )
+
+
+def at_a_time(cores: int, free: int) -> int:
+    """Submissions to grade at a time: one a core, as far as this many bytes of memory reach; one is the least."""
+    return max(1, min(cores, free // EACH))
+
+
+def no_sandbox(why: str) -> str:
+    """What to say where bubblewrap does not work, and what mends it."""
+    danger = "answers would run with your rights and could read and delete your files."
+    trust = "say --without-sandbox if you trust every submission."
+    if why == start.NOT_INSTALLED:
+        return f"{why}, so {danger}\nInstall it (`apt install bubblewrap`), or {trust}"
+    return (
+        f"bubblewrap does not work here, so {danger} It says:\n\n    {why}\n\n"
+        "On Ubuntu, 23.10 and later, AppArmor refuses it what it needs until its own profile for it is loaded:\n\n"
+        f"    {APPARMOR}\n\nOr grade as root, or {trust}"
+    )
 
 
 @contextlib.contextmanager
@@ -151,7 +173,7 @@ def students(submitted: Path) -> dict[str, Path]:
     A student's name becomes the name of a folder: one of dots alone, as of "...zip", would be the folder above.
     """
     places = [place for place in sorted(submitted.glob("*")) if place.is_dir() or place.suffix.lower() == ".zip"]
-    places = [place for place in places if place.name not in LITTER]
+    places = [place for place in places if place.name not in intake.LITTER]
     folders = {place.name for place in places if place.is_dir()}
     stems = [place.stem for place in places if not place.is_dir()]  # ada.zip and ada.ZIP have the same
     whole = [

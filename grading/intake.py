@@ -25,6 +25,8 @@ CODE = 500_000  # letters of all code cells of a notebook; none of the course ha
 ALL = 3 * LARGEST  # bytes of all that one student hands in
 FILES, DEPTH = 5000, 20  # how much of a student's folder is looked at
 CELLS, SOURCE = 5000, 100_000  # cells of a notebook, letters of a cell
+ZIPPED = 50  # notebooks of one zip file that are read
+LITTER = {".git", ".ipynb_checkpoints", "__MACOSX"}  # folders that programs leave behind, and nobody's work
 NOTES = 20
 STUB = "raise NotYet()  # write your answer in place of this line"
 PICTURE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\n]{100,})")
@@ -68,6 +70,8 @@ def take_in(place: Path, blanks: dict[str, NotebookNode], ungraded: set[str] = f
             found.setdefault(stem, []).append((when, name, notebook))
             if notebook.metadata.too_long:
                 submission.notes.append(f"{name}: a cell of more than {SOURCE:,} letters was not read")
+    if len(submission.notes) > NOTES:
+        submission.notes[NOTES:] = [f"and {len(submission.notes) - NOTES} more of the kind"]
     for stem in blanks:
         if stem not in found:
             submission.notes.append(f"{stem}.ipynb is missing")
@@ -79,8 +83,6 @@ def take_in(place: Path, blanks: dict[str, NotebookNode], ungraded: set[str] = f
     if not found:
         names = [plain_text(path.name) for path in below(place) if is_plain_file(path)][:3]
         submission.notes += [f"no notebook was found, only {', '.join(names)}"] if names else []
-    if len(submission.notes) > NOTES:
-        submission.notes[NOTES:] = [f"and {len(submission.notes) - NOTES} more of the kind"]
     return submission
 
 
@@ -118,7 +120,7 @@ def files(place: Path, notes: list[str]) -> Iterator[tuple[str, float, bytes]]:
         kind = path.suffix.lower()
         if os.path.isdir(path) and not os.path.islink(path) and not os.access(path, os.R_OK | os.X_OK):
             notes.append(f"{name} is a folder that may not be opened")
-        if kind not in (".ipynb", ".zip") or ".ipynb_checkpoints" in path.parts:
+        if kind not in (".ipynb", ".zip") or LITTER & set(path.relative_to(place).parts):
             continue
         if os.path.islink(path):
             notes.append(f"{name} is a link and was not followed")
@@ -146,10 +148,11 @@ def zipped(path: Path, name: str, notes: list[str]) -> Iterator[tuple[str, float
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if member.filename.lower().endswith(".ipynb")]
-            members = sorted(members[:50], key=lambda member: member.date_time)
+            members = [member for member in members if not LITTER & set(Path(member.filename).parts)]
+            if len(members) > ZIPPED:
+                notes.append(f"{name} holds {len(members)} notebooks, of which the {ZIPPED} changed last were read")
+            members = sorted(members, key=lambda member: member.date_time)[-ZIPPED:]
             for place, member in enumerate(members, 1):  # all as old as the archive, the last one changed a little less
-                if "__MACOSX" in member.filename or ".ipynb_checkpoints" in member.filename:
-                    continue
                 if member.file_size > LARGEST:
                     notes.append(f"{plain_text(member.filename)} in {name} is larger than {LARGEST >> 20} MB")
                     continue
@@ -223,28 +226,36 @@ def answers(blank: NotebookNode, submitted: NotebookNode, makers: dict[str, str]
 
     An answer is its cell, a copy of it, or a cell of the student's own that defines it. Of several the one that defines
     it (JupyterLab's "split cell" gives both halves the same grade_id), then the last one before the check counts, as
-    when the notebook is run from the top, and stubs only where nothing else is there.
+    when the notebook is run from the top, and stubs only where nothing else is there. What the cell of another answer
+    defines, as after "merge cells", counts where there is none of these.
 
     Args:
-        makers: {name that an answer defines: its grade_id}, for cells that have lost their grade_id.
+        makers: {name that an answer defines: its grade_id}, for cells that hold it without bearing that grade_id.
     """
-    wanted, found = set(solutions(blank)), {}
-    released = {cell.source.strip() for cell in blank.cells}
+    wanted, found, elsewhere = set(solutions(blank)), {}, {}
+    released = {without_comments(cell.source) for cell in blank.cells} | {""}
+    known = set(filter(None, map(grade_id, blank.cells)))
     names = [grade_id(cell) or cell.id for cell in submitted.cells]
     for place, (cell, here) in enumerate(zip(submitted.cells, names, strict=True)):
-        if cell.cell_type != "code" or cell.source.strip() in released or not cell.source.strip():
+        if cell.cell_type != "code" or without_comments(cell.source) in released:
             continue
-        held = [here] if here in wanted else []
         made = [
             makers[name] for name in makers if re.search(rf"^((def|class) {name}\b|{name} *=[^=])", cell.source, re.M)
         ]
-        if not held and not grade_id(cell):
-            held = made
-        for name in held:
+        held = [here] if here in wanted else [] if grade_id(cell) in known else made
+        for name in {*held, *(made if here in wanted else [])}:
             before = f"{name}_check" not in names[:place]
             rank = (name in made, STUB not in cell.source, before, place)  # a stub may be left below, or as a comment
-            found[name] = max(found.get(name, (rank, cell.source)), (rank, cell.source))
+            kept = found if name in held else elsewhere
+            kept[name] = max(kept.get(name, (rank, cell.source)), (rank, cell.source))
+    found = elsewhere | found
     return {name: found[name][1] for name in solutions(blank) if name in found}
+
+
+def without_comments(source: str) -> str:
+    """The cell without lines that are empty or comments alone: what is left of a stub is equal to the stub."""
+    lines = [line.rstrip() for line in source.split("\n")]
+    return "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
 
 
 def place_of(submitted: NotebookNode, name: str) -> int:

@@ -32,7 +32,7 @@ from helpers.course import PIECES
 ROOT = Path(__file__).parent.parent
 SECONDS = 180  # of wall time for one exercise, many times what the slowest right answer takes
 COMPUTING = 30  # of processor time in the sandbox: a busy machine cuts nobody short
-PATIENCE = 2  # answers of one student that may take all of it; after these the rest get less
+PATIENCE = 2  # answers of one student that may take all of it, or a second try; after these the rest get less
 LESS = {"seconds": 60, "computing": 15}
 INSIDE_TOO = (*VERDICTS, "two_views", "two_view_dataset", "nt_xent", "sup_con")  # have sides that only show inside
 UNSEEN = "Right on the inputs of the check, not yet on others: a case you have not seen fails."
@@ -279,7 +279,7 @@ class Judge:
     secret: str
     bare: bool = False  # without a sandbox: answers run with the rights of who grades
     sandbox: start.Sandbox | None = None
-    stopped: int = 0  # answers of this student that took all the time there is
+    stopped: int = 0  # answers of this student that took all the time there is, or ended their process twice
 
     def next_student(self) -> None:
         """The next one gets a sandbox of their own, and all the time again."""
@@ -313,11 +313,15 @@ class Judge:
         return said
 
     def ask(self, exercise: Exercise, own: list[str], answers: dict[str, str], way, inside: bool) -> dict:
-        """Run one way of judging on a fresh fork; a fork that dies or hangs is a wrong answer, with its reason."""
-        if self.sandbox is None:
-            self.sandbox = start.Sandbox(sources(False), clinic(False), self.bare)
+        """Run one way of judging on a fresh fork; a fork that dies or hangs is a wrong answer, with its reason.
+
+        A machine short of memory may have ended one that dies by itself: it gets a second try, in a fresh sandbox.
+
+        Raises:
+            OSError: no sandbox takes the exercise, which says nothing of the answer.
+        """
         answer = answers[exercise.name]
-        others = {source: name for name, source in answers.items() if name != exercise.name}
+        others = {source: name for name, source in answers.items() if source != answer}  # one cell may hold two answers
         modules = set().union(
             *[imported(parsed(cell)) for cell in [exercise.setup, *own]]
         )  # torch.manual_seed(0) makes no torch
@@ -330,25 +334,42 @@ class Judge:
             "forbidden": exercise.forbidden, "seed": seed_of(self.secret, exercise.name, "theirs"),
             "checks": sources(True) if inside else None,
         }  # fmt: skip
-        limits = {"seconds": SECONDS, "computing": COMPUTING} if self.stopped < PATIENCE else LESS
-        try:
-            peer = self.sandbox.open(request, **limits, error=as_exception)
-        except OSError as problem:
+        said, why = self.attempt(exercise, request, way)
+        if why == wire.ENDED and self.stopped < PATIENCE:
             self.close()
-            return {"check": f"it could not be run ({problem})."}
+            said, why = self.attempt(exercise, request, way)
+        self.stopped += why in (wire.TIME_IS_UP, wire.ENDED, start.LATE)
+        return said
+
+    def attempt(self, exercise: Exercise, request: dict, way) -> tuple[dict, str]:
+        """(what one try says, why it was stopped); the second is empty where it was not."""
+        peer = self.opened(request)
         try:
             answer = peer.receive()["yours"]
             said = way(exercise, peer, answer)
         except Exception as problem:
             said = {"check": str(problem)}
         alive, killed = self.sandbox.done(peer), self.sandbox.killed
-        if peer.broken:
-            part = "hidden" if "hidden" in said and said["check"] is None else "check"
-            said[part] = f"it was stopped: {killed or peer.broken}."
-            self.stopped += peer.broken == wire.TIME_IS_UP or start.LATE in (killed, peer.broken)
         if not alive or killed:
             self.close()
-        return said
+        why = peer.broken and (killed or peer.broken)
+        if why:
+            part = "hidden" if "hidden" in said and said["check"] is None else "check"
+            said[part] = f"it was stopped: {why}."
+        return said, why
+
+    def opened(self, request: dict) -> wire.Peer:
+        """The line to an exercise that has been started; a sandbox that does not take it is replaced, once."""
+        limits = {"seconds": SECONDS, "computing": COMPUTING} if self.stopped < PATIENCE else LESS
+        for tries_left in (1, 0):
+            try:
+                if self.sandbox is None:
+                    self.sandbox = start.Sandbox(sources(False), clinic(False), self.bare)
+                return self.sandbox.open(request, **limits, error=as_exception)
+            except OSError:
+                self.close()
+                if not tries_left:
+                    raise
 
     def by_check(self, exercise: Exercise, peer: wire.Peer, answer) -> dict[str, str | None]:
         """The cells of the notebook, run here on the answer there; then the check on inputs nobody knows."""

@@ -8,6 +8,8 @@ import urllib.parse
 from collections import Counter
 from pathlib import Path
 
+from grading.intake import beyond_missing
+
 STYLE = """<style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; background: #fff }
 table { border-collapse: collapse; width: 100% } td, th { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ddd }
@@ -66,7 +68,7 @@ def write_summary(path: Path, records: dict[str, dict], worth: dict[str, float])
     totals = [row["total"] for row in rows]
     body = [f"<p>{len(rows)} submissions, median {statistics.median(totals):g} of {sum(worth.values()):g} points.</p>"]
     links = {student: link(student, record["row"]["student"]) for student, record in records.items()}
-    notes = {student: note for student, record in records.items() if (note := record["row"]["note"])}
+    notes = {student: note for student, record in records.items() if (note := beyond_missing(record["row"]["note"]))}
     looks = [f"<tr><td>{links[student]}<td>{html.escape(note)}" for student, note in notes.items()]
     body.append("<h2>Need a human look</h2>")
     body += ["<table>", *looks, "</table>"] if looks else ["<p>None.</p>"]

@@ -7,6 +7,7 @@ import html
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,11 +70,11 @@ def honest_but_untidy():
     return nb
 
 
-def make_grade(folder: Path, *options: str) -> subprocess.CompletedProcess:
+def make_grade(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess:
     """The command an instructor types."""
     options = [*options, *([] if start.works() else ["--without-sandbox"])]
     command = [sys.executable, "-m", "grading.grade", "--folder", str(folder), *options]
-    return subprocess.run(command, capture_output=True, text=True, cwd=NOTEBOOKS.parent)
+    return subprocess.run(command, capture_output=True, text=True, cwd=NOTEBOOKS.parent, env=os.environ | environment)
 
 
 def stripped(stem: str, submitted):
@@ -92,6 +93,9 @@ def graded(tmp_path_factory):
     for stem, exercise in ONE_AT_A_TIME:
         hand_in(folder, f"only-{exercise}", stem, answered(stem, exercise))
     hand_in(folder, "untidy", "04_contrastive_loss", honest_but_untidy())
+    hand_in(
+        folder, "merged", "04_contrastive_loss", merged("04_contrastive_loss", "chance_loss", "chance_loss", "nt_xent")
+    )
     wrong = answered("04_contrastive_loss")
     cell_of(wrong, "chance_loss").source = "import math\n\n\ndef chance_loss(n):\n    return math.log(2 * n)"
     hand_in(folder, "wrong", "04_contrastive_loss", wrong)
@@ -131,6 +135,11 @@ def test_helper_cells_deleted_checks_copies_and_stderr_cost_an_honest_student_no
         "chance_loss": POINTS["chance_loss"],
         "positive_index": POINTS["positive_index"],
     }
+
+
+@pytest.mark.notebook
+def test_two_answers_in_one_cell_earn_the_points_of_both(graded):
+    assert earned(graded[0]["merged"]) == {name: POINTS[name] for name in ("nt_xent", "chance_loss")}
 
 
 @pytest.mark.notebook
@@ -226,6 +235,57 @@ def test_an_answer_whose_cell_lost_its_metadata_is_found_by_what_it_defines():
     assert "def nt_xent" in stripped("04_contrastive_loss", submitted)[1]["nt_xent"]
 
 
+def test_an_answer_whose_cell_bears_a_name_of_no_exercise_is_found_by_what_it_defines():
+    submitted = answered("04_contrastive_loss", "nt_xent")
+    cell_of(submitted, "nt_xent").metadata.nbgrader.grade_id = "cell-2f6a"
+    assert "def nt_xent" in stripped("04_contrastive_loss", submitted)[1]["nt_xent"]
+
+
+def merged(stem: str, place: str, *exercises: str):
+    """The reference answers of these exercises, all in the cell of one; the cells of the others are gone."""
+    nb = answered(stem, *exercises)
+    sources = [cell_of(nb, name).source for name in exercises]
+    cell_of(nb, place).source = "\n\n\n".join(sources)
+    nb.cells = [cell for cell in nb.cells if cell.id == place or cell.id not in exercises]
+    return nb
+
+
+def test_an_answer_in_the_cell_of_another_counts_for_both():
+    filled = stripped("04_contrastive_loss", merged("04_contrastive_loss", "chance_loss", "chance_loss", "nt_xent"))[1]
+    assert list(filled) == ["nt_xent", "chance_loss"]
+    assert "def nt_xent(" in filled["nt_xent"] and "def chance_loss(" in filled["chance_loss"]
+
+
+@pytest.mark.parametrize("left", ["untouched", "# it is in the cell above", "# my notes\n{stub}"])
+def test_an_answer_in_the_cell_of_another_counts_where_its_own_cell_holds_none(left):
+    submitted = answered("04_contrastive_loss", "nt_xent")
+    answer, stub = cell_of(submitted, "nt_xent").source, cell_of(released("04_contrastive_loss"), "nt_xent").source
+    cell_of(submitted, "chance_loss").source = answer
+    cell_of(submitted, "nt_xent").source = stub if left == "untouched" else left.format(stub=stub)
+    assert stripped("04_contrastive_loss", submitted)[1]["nt_xent"] == answer
+
+
+@pytest.mark.parametrize("where", ["in its own cell", "in a cell of the student's own"])
+def test_what_the_cell_of_another_answer_defines_takes_the_place_of_no_answer(where):
+    submitted = answered("04_contrastive_loss", "nt_xent")
+    cell = cell_of(submitted, "nt_xent")
+    answer = cell.source
+    if where != "in its own cell":
+        submitted.cells[submitted.cells.index(cell)] = own_cell(answer)
+    cell_of(
+        submitted, "sup_con"
+    ).source = "def nt_xent(z_a, z_b, temperature):\n    return 0\n\n\ndef sup_con():\n    pass"
+    assert stripped("04_contrastive_loss", submitted)[1]["nt_xent"] == answer
+
+
+@pytest.mark.parametrize("stem", checks.POINTS)
+def test_no_reference_answer_counts_for_another_exercise(stem):
+    made = {each.object: each.name for each in judge.exercises(stem, instructor_notebook(SOURCE / f"{stem}.py"))}
+    for name in checks.POINTS[stem]:
+        read = intake.read(nbformat.writes(answered(stem, name)).encode())
+        assert list(intake.answers(released(stem), read, made)) == [name]
+
+
 def own_cell(source: str):
     return nbformat.v4.new_code_cell(source)
 
@@ -290,6 +350,48 @@ def test_ctrl_c_ends_a_run_at_once_and_the_next_one_goes_on(tmp_path):
     assert f"{6 - done} to grade, {done} as they were" in run.stdout
     with open(tmp_path / "grades.csv", newline="", encoding="utf-8") as file:
         assert {row["total"] for row in csv.DictReader(file)} == {str(float(POINTS["chance_loss"]))}
+
+
+def fake_bubblewrap(folder: Path, script: str) -> str:
+    """A PATH on which bwrap is this shell script."""
+    folder.mkdir()
+    (folder / "bwrap").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "bwrap").chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def refused(path: str) -> str:
+    """What the command says where it finds its programs on this PATH and must not run answers bare."""
+    command = [sys.executable, "-m", "grading.grade"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=NOTEBOOKS.parent, env=os.environ | {"PATH": path})
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    return run.stderr
+
+
+def test_where_bubblewrap_is_forbidden_its_own_words_and_the_profile_that_allows_it_are_told(tmp_path):
+    said = refused(fake_bubblewrap(tmp_path / "bin", "echo 'bwrap: setting up uid map: Permission denied' >&2; exit 1"))
+    assert "    bwrap: setting up uid map: Permission denied\n" in said
+    assert "sudo apparmor_parser -r /etc/apparmor.d/bwrap-userns-restrict" in said
+    assert "as root" in said and "--without-sandbox" in said and "Install it" not in said
+
+
+def test_where_bubblewrap_is_missing_it_is_told_how_to_install_it(tmp_path):
+    said = refused(str(tmp_path))
+    assert "bubblewrap is not installed" in said and "apt install bubblewrap" in said and "AppArmor" not in said
+
+
+@pytest.mark.notebook
+def test_who_meets_a_machine_without_a_sandbox_is_graded_by_the_next_run(tmp_path):
+    if not start.works():
+        pytest.skip("bubblewrap does not work here")
+    hand_in(tmp_path, "ada", "04_contrastive_loss", answered("04_contrastive_loss", "chance_loss"))
+    real = shutil.which("bwrap")
+    path = fake_bubblewrap(tmp_path / "bin", f'case "$*" in *worker.main*) exit 1;; esac; exec {real} "$@"')
+    for environment, note, points in (({"PATH": path}, "could not be graded", 0), ({}, "", 2)):
+        make_grade(tmp_path, **environment)
+        with open(tmp_path / "grades.csv", newline="", encoding="utf-8") as file:
+            [row] = csv.DictReader(file)
+        assert float(row["total"]) == points and intake.beyond_missing(row["note"]).startswith(note)
 
 
 HELPER, FUNCTION = "def twice(n):\n    return 2 * n", "def chance_loss(n):\n    return math.log(twice(n) - 1)"
@@ -405,6 +507,34 @@ def test_notebooks_in_a_zip_file_are_read(tmp_path):
     assert list(submission.notebooks) == ["04_contrastive_loss"] and not submission.notes
 
 
+def zip_of(path: Path, members: dict[str, str]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+
+
+def test_what_programs_leave_in_a_zip_file_takes_no_notebooks_place(tmp_path):
+    litter = {f"__MACOSX/._{number}.ipynb": "x" for number in range(40)}
+    litter |= {f"me/.ipynb_checkpoints/{number}.ipynb": "x" for number in range(40)}
+    notebook = nbformat.writes(answered("04_contrastive_loss", "nt_xent"))
+    zip_of(tmp_path / "all.zip", litter | {"me/04_contrastive_loss.ipynb": notebook})
+    submission = intake.take_in(tmp_path, {"04_contrastive_loss": released("04_contrastive_loss")})
+    assert list(submission.notebooks) == ["04_contrastive_loss"] and submission.notes == []
+
+
+def test_notebooks_that_are_too_many_for_one_zip_file_are_told(tmp_path):
+    zip_of(tmp_path / "all.zip", {f"{number}.ipynb": "{}" for number in range(intake.ZIPPED + 10)})
+    notes = intake.take_in(tmp_path, {"04_contrastive_loss": released("04_contrastive_loss")}).notes
+    assert "all.zip holds 60 notebooks, of which the 50 changed last were read" in notes
+
+
+def test_a_missing_notebook_is_noted_however_much_else_is(tmp_path):
+    for number in range(100):
+        (tmp_path / f"{number}.ipynb").write_text("x")
+    notes = intake.take_in(tmp_path, {"04_contrastive_loss": released("04_contrastive_loss")}).notes
+    assert "and 80 more of the kind" in notes and "04_contrastive_loss.ipynb is missing" in notes
+
+
 def test_of_two_files_of_one_notebook_the_newer_counts_and_the_row_says_so(tmp_path):
     for name, answer, age in (
         ("04_contrastive_loss.ipynb", "nt_xent", 100),
@@ -506,6 +636,17 @@ def test_an_exercise_forbids_nothing_that_the_cells_around_its_check_use():
         for exercise in judge.exercises(stem, instructor_notebook(SOURCE / f"{stem}.py")):
             around = [exercise.setup, *judge.behind(f"{exercise.check}\n{exercise.hidden}", list(exercise.plain))]
             assert not judge.names_in("\n".join(around)) & set(exercise.forbidden), exercise.name
+
+
+def test_the_summary_lists_nobody_for_a_notebook_that_is_not_handed_in_yet(tmp_path):
+    missing = "05_training.ipynb is missing; 06_evaluation.ipynb is missing"
+    notes = {"ada": missing, "bo": f"{missing}; handed in 2 h 0 min late", "cy": ""}
+    records = {name: {"row": {"student": name, "total": 1.0, "note": note, "x": 1.0}, "said": {}}
+               for name, note in notes.items()}  # fmt: skip
+    pages.write_summary(tmp_path / "summary.html", records, {"x": 1.0})
+    looks = (tmp_path / "summary.html").read_text(encoding="utf-8").split("<h2>")[1]
+    assert "human look" in looks and "bo" in looks and "2 h 0 min late" in looks
+    assert "ada" not in looks and "cy" not in looks
 
 
 def test_an_empty_class_is_one_sentence(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,13 +10,18 @@ import sys
 import pytest
 
 from data.record import RESULTS
+from grading import grade, intake
 from grading.build import GRADING
 from grading.teaching import cost, lms, mistakes, site
 from helpers import checks
 
 EXERCISES = [name for exercises in checks.POINTS.values() for name in exercises]
-FULL = {"student": "ada", **{name: str(points) for each in checks.POINTS.values() for name, points in each.items()}}
-NOTHING = {"student": "ben", **dict.fromkeys(EXERCISES, "0.0")}
+FULL = {
+    "student": "ada",
+    "note": "",
+    **{name: str(points) for each in checks.POINTS.values() for name, points in each.items()},
+}
+NOTHING = {"student": "ben", "note": "", **dict.fromkeys(EXERCISES, "0.0")}
 
 
 def test_grades_for_a_platform_come_from_the_file_that_make_grade_writes(tmp_path):
@@ -79,6 +85,55 @@ def test_canvas_gets_its_five_columns_the_points_possible_and_a_row_found_by_log
     assert possible[0] == "    Points Possible" and sum(map(float, possible[5:])) == 100
     assert ada[3] == "ada" and ada[5:] == possible[5:]
     assert ben[5:] == ["0"] * 6
+
+
+@pytest.mark.parametrize("platform", [lms.canvas, lms.moodle])
+def test_a_notebook_that_was_not_handed_in_is_an_empty_cell_and_one_without_points_is_0(platform):
+    note = "late by 2 days; 05_training.ipynb is missing; 06_evaluation.ipynb is missing"
+    row = platform([NOTHING | {"note": note}])[-1]
+    assert row[-6:] == ["0", "0", "0", "0", "", ""]
+
+
+def grades_for(folder, *rows: dict) -> subprocess.CompletedProcess:
+    """Run the command on a table of these rows."""
+    with open(folder / "grades.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, FULL)
+        table.writeheader(), table.writerows(rows)
+    command = [sys.executable, "-m", "grading.teaching.lms", "--folder", folder]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=GRADING.parent)
+
+
+@pytest.mark.parametrize("note", ["could not be graded: OSError: no memory", "nbgrader could not score it: timed out"])
+def test_who_could_not_be_graded_is_left_out_and_named(tmp_path, note):
+    run = grades_for(tmp_path, FULL, NOTHING | {"note": f"05_training.ipynb is missing; {note}"})
+    assert "ben: could not be graded" in run.stderr and "make grade" in run.stderr and "ada" not in run.stderr
+    for name in ("canvas.csv", "moodle.csv"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "ada" in text and "ben" not in text
+
+
+def test_of_a_class_that_was_graded_nobody_is_named(tmp_path):
+    assert grades_for(tmp_path, FULL, NOTHING).stderr == ""
+
+
+def test_what_a_platform_lets_one_download_is_sorted_by_the_lines_in_the_document(tmp_path):
+    text = (GRADING / "docs" / "teaching.md").read_text(encoding="utf-8")
+    [lines] = re.findall(r"```\n(cd grading/submitted\n.*?)```", text, flags=re.S)
+    unpacked = tmp_path / "Downloads" / "submissions"
+    for name in ("lovelaceada_4711_815_04_contrastive_loss.ipynb", "boolegeorge_LATE_12_816_05_training-1.ipynb",
+                 "Mary Ada Somerville_13_assignsubmission_file/06_evaluation.ipynb"):  # fmt: skip
+        (unpacked / name).parent.mkdir(parents=True, exist_ok=True)
+        (unpacked / name).write_text("{}")
+    (tmp_path / "grading" / "submitted").mkdir(parents=True)
+    environment = os.environ | {"HOME": str(tmp_path)}
+    subprocess.run(["bash", "-ec", lines], check=True, cwd=tmp_path, env=environment)
+    found = {place.name: [path.name for path in intake.below(place) if path.is_file()]
+             for place in grade.students(tmp_path / "grading" / "submitted").values()}  # fmt: skip
+    assert found == {
+        "Mary Ada Somerville_13": ["06_evaluation.ipynb"],
+        "boolegeorge_12": ["boolegeorge_LATE_12_816_05_training-1.ipynb"],
+        "lovelaceada_4711": ["lovelaceada_4711_815_04_contrastive_loss.ipynb"],
+    }
 
 
 def test_moodle_gets_one_header_row_and_a_user_name():

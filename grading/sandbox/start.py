@@ -44,6 +44,7 @@ MACHINES = {
     "aarch64": (1, 0xC00000B7),
 }  # which of those numbers, and the kernel's name for it
 LATE = "it computed for too long"
+NOT_INSTALLED = "bubblewrap is not installed"
 IMPORTS = (
     "torch", "torchvision", "torchvision.transforms.v2", "PIL.Image", "numpy", "matplotlib.figure", "sklearn.linear_model",
     "sklearn.preprocessing", "sklearn.pipeline", "helpers.checks.core", "helpers.course", "helpers.training",
@@ -55,11 +56,18 @@ PROGRAM = "import os, sys; sys.path.insert(0, os.environ['TWO_VIEWS_COURSE']); f
 @functools.cache
 def works() -> bool:
     """Can bubblewrap make a sandbox here, in which this Python runs?"""
+    return not why_not()
+
+
+def why_not() -> str:
+    """The last line that bubblewrap says where it makes no such sandbox; empty where it does."""
     if shutil.which("bwrap") is None:
-        return False
+        return NOT_INSTALLED
     with rules() as descriptor:
         command = [*bubblewrap(descriptor), sys.executable, "-c", "pass"]
-        return subprocess.run(command, capture_output=True, pass_fds=passed(descriptor)).returncode == 0
+        run = subprocess.run(command, capture_output=True, text=True, errors="replace", pass_fds=passed(descriptor))
+    lines = run.stderr.strip().splitlines() or [f"bwrap ended with {run.returncode} and no word"]
+    return lines[-1] if run.returncode else ""
 
 
 @functools.cache
@@ -76,7 +84,7 @@ def as_stranger() -> bool:
 def namespaces(stranger: bool) -> list[str]:
     """The start of the command: what is separate, and no rights but, for root, to become another user."""
     command = [
-        "bwrap",
+        shutil.which("bwrap") or "bwrap",  # the one that `works` tries; the sandbox itself has a short PATH
         "--die-with-parent",
         "--new-session",
         "--clearenv",
@@ -199,7 +207,8 @@ class Sandbox:
             "NBGRADER_EXECUTION": "autograde", "PYTHONHASHSEED": "0", "USER": "student", "LANG": "C.UTF-8",
         }  # fmt: skip
         self.control, theirs = socket.socketpair()
-        self.killed, self.spent, self.allowed = "", 0.0, float("inf")
+        self.killed, self.allowed = "", float("inf")
+        self.ended, self.lock = 0, threading.Lock()  # exercises so far; held where one ends, or the sandbox
         with rules() as descriptor, theirs:
             command = []
             if not bare:
@@ -250,10 +259,14 @@ class Sandbox:
         return heard
 
     def watch(self) -> None:
-        """Kill the sandbox when all its processes together take too much, or when that cannot be told."""
+        """Kill the sandbox when all its processes together take too much, or when that cannot be told.
+
+        What was counted before an exercise ended is not held against the next one.
+        """
         while self.process.poll() is None:
+            ended = self.ended
             try:
-                held, count, self.spent = taken(self.process.pid)
+                held, count, spent = taken(self.process.pid)
             except Exception as problem:  # nothing in there goes on unwatched
                 self.killed = f"it could not be watched ({type(problem).__name__})"
                 self.kill()
@@ -261,11 +274,12 @@ class Sandbox:
             reasons = {
                 "it used too much memory": held > MEMORY,
                 "it started too many processes": count > PROCESSES,
-                LATE: self.spent > self.allowed,
+                LATE: spent > self.allowed,
             }
-            if any(reasons.values()):
-                self.killed = next(reason for reason, so in reasons.items() if so)
-                self.kill()
+            with self.lock:
+                if any(reasons.values()) and ended == self.ended:
+                    self.killed = next(reason for reason, so in reasons.items() if so)
+                    self.kill()
             time.sleep(0.1)
 
     def kill(self) -> None:
@@ -287,14 +301,20 @@ class Sandbox:
 
         Args:
             seconds: until the line breaks; computing: of processor time, after which the exercise is ended.
+
+        Raises:
+            OSError: the process has ended.
         """
         mine, theirs = socket.socketpair()
         folder = str(self.folder) if self.bare else "/tmp"
-        self.spent = taken(self.process.pid)[2]
-        self.allowed = self.spent + 2 * computing  # for what has escaped the limit of a single process
+        self.allowed = taken(self.process.pid)[2] + 2 * computing  # for what has escaped the limit of a single process
         limits = LIMITS | {"RLIMIT_CPU": computing, "RLIMIT_NPROC": most_processes()}
-        with theirs:
-            self.tell(request | {"seconds": seconds, "limits": limits, "folder": folder}, theirs)
+        try:
+            with theirs:
+                self.tell(request | {"seconds": seconds, "limits": limits, "folder": folder}, theirs)
+        except OSError:
+            mine.close()
+            raise
         return wire.Peer(mine, seconds, spoils=True, **settings)
 
     def done(self, peer: wire.Peer) -> bool:
@@ -305,7 +325,8 @@ class Sandbox:
             word = self.hear(10)
         except OSError:
             return False
-        self.allowed = float("inf")
+        with self.lock:
+            self.ended, self.allowed = self.ended + 1, float("inf")
         if word == b"late." and peer.broken:
             peer.broken = LATE
         return word in (b"next.", b"late.")

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 LARGEST, HEAD, TOTAL = 1 << 26, 1 << 23, 1 << 30  # bytes of one message, of its JSON part, of all that comes
-TIME_IS_UP = "time ran out"
+TIME_IS_UP, ENDED = "time ran out", "the process ended"  # why a line broke
 REMOTES = 10_000  # objects of the other side that one line may name
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
@@ -110,8 +110,10 @@ class Peer:
         try:
             self.line.settimeout(max(0.1, self.until - time.monotonic()))
             self.line.sendall(b"".join([sizes, head, *buffers]))
-        except OSError as problem:
-            raise Broken(self, str(problem)) from None
+        except TimeoutError:
+            raise Broken(self, TIME_IS_UP) from None
+        except OSError:
+            raise Broken(self, ENDED) from None
 
     def receive(self) -> dict:
         try:
@@ -137,10 +139,10 @@ class Peer:
                 got = self.line.recv_into(memoryview(taken)[view:])
             except TimeoutError:
                 raise Broken(self, TIME_IS_UP) from None
-            except OSError as problem:
-                raise Broken(self, str(problem)) from None
+            except OSError:
+                raise Broken(self, ENDED) from None
             if got == 0:
-                raise Broken(self, "the process ended")
+                raise Broken(self, ENDED)
             view += got
         return taken
 

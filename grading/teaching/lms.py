@@ -4,7 +4,10 @@
     python -m grading.teaching.lms --folder DIR       where grades.csv is
 
 grades.csv itself is the plain table, a column an exercise. Students go by the names of their folders, which have to be
-their login names on the platform.
+their login names on the platform. A notebook that was not handed in is an empty cell, which both platforms take as not
+graded yet, since the notebook may not be due; who could not be graded is left out. Where empty is to mean 0, at the end
+of the course, the platform says so: in Canvas "Set Default Grade" of the column, in Moodle a category without "Exclude
+empty grades".
 """
 
 import argparse
@@ -16,6 +19,7 @@ from grading.build import GRADING
 from helpers import checks
 
 TITLE = "Two Views {}"
+UNGRADED = ("could not be graded", "nbgrader could not score it")  # how notes begin where points say nothing
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")  # what Canvas's own export starts with
 
 
@@ -28,22 +32,37 @@ def main() -> None:
     with open(folder / "grades.csv", newline="", encoding="utf-8-sig") as file:  # a spreadsheet puts a mark before it
         read = csv.DictReader(file)
         rows = list(read)
-    needed = {"student", *(name for exercises in checks.POINTS.values() for name in exercises)}
+    needed = {"student", "note", *(name for exercises in checks.POINTS.values() for name in exercises)}
     if lacking := sorted(needed - set(read.fieldnames or ())):
         sys.exit(
             f"{folder / 'grades.csv'} is not the table that `make grade` writes: it has no column {lacking[0]!r}. "
             "Run `make grade` again, and change its table only in a copy."
         )
+    left_out = [row["student"] for row in rows if not was_graded(row)]
+    rows = [row for row in rows if was_graded(row)]
     for name, table in (("canvas.csv", canvas(rows)), ("moodle.csv", moodle(rows))):
         (folder / name).touch(mode=0o600)
         with open(folder / name, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(table)
         print(f"wrote {folder / name}, {len(rows)} students")
+    if left_out:
+        print(
+            f"{', '.join(left_out)}: could not be graded, so in neither file; run `make grade` again.", file=sys.stderr
+        )
+
+
+def was_graded(row: dict[str, str]) -> bool:
+    """Do the points of this row say what the answers are worth?"""
+    return not any(note.startswith(UNGRADED) for note in row["note"].split("; "))
 
 
 def by_notebook(row: dict[str, str]) -> list[str]:
-    """A student's points, notebook by notebook."""
-    return [f"{sum(float(row[name]) for name in exercises):g}" for exercises in checks.POINTS.values()]
+    """A student's points, notebook by notebook; nothing for one that was not handed in."""
+    notes = row["note"].split("; ")
+    return [
+        "" if f"{stem}.ipynb is missing" in notes else f"{sum(float(row[name]) for name in exercises):g}"
+        for stem, exercises in checks.POINTS.items()
+    ]
 
 
 def titles() -> list[str]:
