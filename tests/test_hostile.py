@@ -1,5 +1,6 @@
 """The fastest of the hostile submissions, through the real command in one class; `make hostile` runs them all."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from data.record import RESULTS
 from grading import hostile, judge
 from grading.build import SOURCE, instructor_notebook
 from grading.sandbox import start
@@ -142,6 +144,11 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_the_results_file_is_of_the_cases_as_they_are():
+    measured = json.loads((RESULTS / "hostile.json").read_text(encoding="utf-8"))["cases"]
+    assert sorted(case["name"] for case in measured) == sorted(case.name for case in hostile.CASES)
 
 
 def test_the_case_names_are_unique():
