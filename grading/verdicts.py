@@ -298,6 +298,7 @@ def extract_features(ask: Ask, seed: int) -> None:
     agree("h", data["h"], h)
     expect(isinstance(data["h"], Tensor) and data["h"].dtype == torch.float32, "h should be float32.")
     expect(not data["h"].requires_grad, "h should not carry a gradient.")
+    expect(data["recording"] is True, "Afterwards gradients should be recorded again.")
     agree("The encoder's batch in train mode, afterwards,", data["after"], encoder.train()(images[:4] / 255).detach())
     agree("The encoder's output in eval mode, afterwards,", data["asleep"], encoder.eval()(images[:4] / 255).detach())
     agree("h of fewer images", data["again"], encoder(images[: numbers["batch_size"]] / 255).detach())

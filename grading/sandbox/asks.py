@@ -256,11 +256,14 @@ def extract_features(answer, numbers: dict) -> dict:
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(3 * side * side, width), nn.BatchNorm1d(width))
     fill(encoder, numbers["seed"]).train()
     images = (256 * draw(numbers, numbers["count"], 3, side, side)).to(torch.uint8)
+    torch.set_grad_enabled(True)
     h = answer(encoder, images, size)
+    recording = torch.is_grad_enabled()
     after = encoder(images[:4] / 255).detach()  # tells which mode the encoder is in, and its statistics
     asleep = encoder.eval()(images[:4] / 255).detach()
     return {
         "h": h,
+        "recording": recording,
         "after": after,
         "asleep": asleep,
         "again": answer(encoder, images[:size], size),

@@ -79,12 +79,15 @@ def check_extract_features(extract_features, generator):
     what = f"extract_features on {count} images with batch_size={batch_size}"
 
     encoder.train()
-    trainable, recording = all(weight.requires_grad for weight in encoder.parameters()), torch.is_grad_enabled()
+    trainable = all(weight.requires_grad for weight in encoder.parameters())
+    torch.set_grad_enabled(
+        True
+    )  # an earlier call, in the cell that shows what the answer does, may have turned them off
     h = call(what, extract_features, encoder, images, batch_size)
-    after = torch.is_grad_enabled()
-    torch.set_grad_enabled(recording)
+    recording = torch.is_grad_enabled()
+    torch.set_grad_enabled(True)
     expect(
-        after == recording,
+        recording,
         f"{what} turned gradients off for everything that comes after it: use `with torch.no_grad():`, which ends.",
     )
     expect(not isinstance(h, list | tuple), f"{what} gave a {type(h).__name__} of batches; join them with torch.cat.")
