@@ -242,7 +242,7 @@ def run(arguments: argparse.Namespace, words: list[str]) -> None:
     with distributed.first_alone():  # what it fetches or caches, the other processes find
         images = data.load_images(arguments.data, "pretrain", image_size=arguments.image_size)
     recipe = recipe_for(arguments.data, images.images.shape[-1], **given)
-    cap_threads()
+    cap_threads(), torch.manual_seed(recipe.seed)  # for layers of a model that draw at random, such as dropout
     model, two_views = build_model(recipe).to(best_device()), views_of(recipe)
     pictures, labelled = near(images.images, best_device()), images
     if images.labels is None and arguments.data == "stl10":  # it has labels in another split

@@ -47,6 +47,13 @@ def test_a_cell_brings_what_it_needs_and_nothing_of_the_bank():
     assert "tests.banks" not in text and "def reshaped" not in text
 
 
+def test_the_results_file_is_of_the_bank_as_it_is():
+    rows = json.loads((record.RESULTS / "answer_bank.json").read_text(encoding="utf-8"))["exercises"]
+    for kind in ("wrong", "right"):
+        measured = {row["exercise"]: [answer["name"] for answer in row[f"{kind}_answers"]] for row in rows}
+        assert measured == {exercise: list(getattr(answers, kind)) for exercise, answers in BANK.items()}
+
+
 def test_the_command_writes_its_counts_and_a_list_per_exercise(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     assert bank.main(["--only", "positive_index", "chance_loss", "--seeds", "0"]) == 0
