@@ -45,10 +45,12 @@ def knn_monitor(train: data.ImageSet, queries: int = 1000, bank: int = 4000, k: 
 
 def monitor_for(images: data.ImageSet, **sizes) -> Monitor | None:
     """knn_monitor(images, **sizes); None where there is nothing to ask: without labels, or, and it says so, of one class."""
-    if images.labels is not None and len(images.labels.unique()) < 2:
+    if images.labels is None:
+        return None
+    if len(images.labels.unique()) < 2:
         print(f"All images are of one class, {images.classes[0]!r}, so there is no k-NN to watch.")
         return None
-    return None if images.labels is None else knn_monitor(images, **sizes)
+    return knn_monitor(images, **sizes)
 
 
 def geometry_monitor(images: Tensor, two_views: TwoViewsOfBatch, count: int = 256, seed: int = 0) -> Monitor:

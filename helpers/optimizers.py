@@ -146,8 +146,8 @@ def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
 
 
 def newton_schulz(gram: Tensor) -> Tensor:
-    """P of a Gram matrix x xᵀ (M, M): of the singular values of x, in [0, 1], P x has small ones up to 3.44 times as large,
-    and again and again so none stays small; large ones it keeps between about 0.7 and 1.2."""
+    """P of a Gram matrix x xᵀ (M, M), where x has singular values in [0, 1]: P x has the small ones up to 3.44 times as
+    large, and the large ones between about 0.7 and 1.2."""
     polynomial = 2.0315 * gram @ gram - 4.7750 * gram
     polynomial.diagonal().add_(3.4445)
     return polynomial

@@ -80,9 +80,7 @@ def check_extract_features(extract_features, generator):
 
     encoder.train()
     trainable = all(weight.requires_grad for weight in encoder.parameters())
-    torch.set_grad_enabled(
-        True
-    )  # an earlier call, in the cell that shows what the answer does, may have turned them off
+    torch.set_grad_enabled(True)  # the cell that shows what the answer does may have turned them off by calling it
     h = call(what, extract_features, encoder, images, batch_size)
     recording = torch.is_grad_enabled()
     torch.set_grad_enabled(True)

@@ -154,10 +154,8 @@ def with_heads(lab: Lab, conditions: tuple[str, ...]) -> Iterator[tuple[str, Sim
     recipe = lab.recipe
     widths = {"none": [], "linear": [recipe.out_dim], "non-linear": [recipe.hidden_dim, recipe.out_dim]}
     for condition in conditions:
-        yield (
-            condition,
-            train(lab, model=with_head(lab, partial(projection_mlp, widths=widths[condition], norm=recipe.head_norm))),
-        )
+        head = partial(projection_mlp, widths=widths[condition], norm=recipe.head_norm)
+        yield condition, train(lab, model=with_head(lab, head))
 
 
 def heads(lab: Lab, conditions: tuple[str, ...]) -> Rows:
