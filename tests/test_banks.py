@@ -54,6 +54,13 @@ def test_the_results_file_is_of_the_bank_as_it_is():
         assert measured == {exercise: list(getattr(answers, kind)) for exercise, answers in BANK.items()}
 
 
+def test_every_answer_of_the_bank_was_put_through_make_grade():
+    result = json.loads((record.RESULTS / "answer_bank_graded.json").read_text(encoding="utf-8"))
+    for right, answers in ((False, wrong_answers()), (True, right_answers())):
+        graded = [(row["exercise"], row["name"]) for row in result["answers"] if row["right"] is right]
+        assert sorted(graded) == sorted(answers)
+
+
 def test_the_command_writes_its_counts_and_a_list_per_exercise(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     assert bank.main(["--only", "positive_index", "chance_loss", "--seeds", "0"]) == 0

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from grading import judge
+from grading.build import SOURCE, instructor_notebook
 from helpers import augmentation, checks
 from helpers.checks.augmentation import plausible
 from tests.banks import BANK, diagnosis, public_name, right_answers, seeds_for, wrong_answers
@@ -21,6 +23,17 @@ def test_a_wrong_answer_is_refused_and_told_its_mistake(exercise, name):
     answer, words = BANK[exercise].wrong[name]
     told = diagnosis(exercise, answer, seeds_for(name))
     assert told is not None and words in told
+
+
+@pytest.mark.parametrize("name", BANK["simclr_transform"].right)
+def test_the_hidden_cell_accepts_a_right_transform_at_every_draw(name):
+    notebook = instructor_notebook(SOURCE / "01_augmentation.py")
+    exercise = next(each for each in judge.exercises("01_augmentation", notebook) if each.name == "simclr_transform")
+    own_lines = exercise.hidden.split("checks.check_")[0]  # the check behind them has tests of its own
+    surroundings = judge.surroundings(exercise) | {"simclr_transform": BANK["simclr_transform"].answer(name)}
+    for seed in range(40):
+        torch.manual_seed(seed)
+        assert judge.passes(lambda: exec(own_lines, surroundings)) is None, seed
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
