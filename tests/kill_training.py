@@ -1,8 +1,8 @@
 """Kill a training run from the command line again and again, resume it, and compare the end bit by bit: `make kills`.
 
 A run that nothing disturbs comes first, twice. Then a run of the same line is ended by kill -9, in turn before its
-first checkpoint or at any moment, soon after the imports, and while a checkpoint is being written; what that leaves is
-there for the next one to clear away. The same line goes on with it; a run that gets to its end is compared, and the
+first checkpoint or at any moment, when it has a checkpoint, and while one is being written; what that leaves is there
+for the next one to clear away. The same line goes on with it; a run that gets to its end is compared, and the
 next one begins, until all kills are done. Compared are weights, optimizer, random state and history, so also the order
 of the images, the views, the learning rates and the monitor. Everything runs on the CPU.
 """
@@ -49,11 +49,16 @@ def finish(process: subprocess.Popen, out: Path) -> None:
         raise RuntimeError(f"the training ended with {process.returncode}:\n{said_by(out).read_text()}")
 
 
-def kill(process: subprocess.Popen, out: Path, seconds: float, while_writing: bool) -> bool:
-    """End the process with kill -9 after this time, or then at its next write; False where it was done before."""
+def kill(process: subprocess.Popen, out: Path, seconds: float, kind: int) -> bool:
+    """End the process with kill -9 after this time; False where it was done before.
+
+    Args:
+        kind: 0 then at once, 1 as soon as there is a checkpoint, 2 at the next write of one.
+    """
     end, before = time.monotonic() + seconds, set(unfinished(out))
     while process.poll() is None:
-        if time.monotonic() > end and (not while_writing or set(unfinished(out)) - before):
+        ready = (True, (out / "checkpoint.pt").exists(), bool(set(unfinished(out)) - before))
+        if time.monotonic() > end and ready[kind]:
             process.kill(), process.wait()
             return True
         time.sleep(0.0005)
@@ -124,7 +129,7 @@ def disturb(kills: int, folder: Path, epochs: int = 60, twice: bool = True, thre
             moment = draw.uniform(earliest, latest)
             if result["kills"] == kills:
                 finish(process, out)
-            elif kill(process, out, moment, while_writing=kind == 2):
+            elif kill(process, out, moment, kind):
                 result["kills"] += 1
                 result["while_writing"] += bool(set(unfinished(out)) - before)
                 result["cleared"] += len(before - set(unfinished(out)))

@@ -252,7 +252,20 @@ def test_pictures_that_are_not_there_are_one_sentence(command, capsys):
     assert "There is no folder /nowhere" in capsys.readouterr().err
 
 
-def test_choices_are_measured_on_training_pictures_and_written_down_once(tmp_path, monkeypatch, capsys):
+def test_choices_hold_the_pictures_they_are_measured_with_back_from_training(monkeypatch):
+    drawn, seen = load_images("shapes", "train").subset(torch.arange(300)), []
+    monkeypatch.setattr(choices, "load_images", lambda data, split: {"train": drawn}[split])
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    extract = evaluation.extract_features
+    monkeypatch.setattr(training, "pretrain", lambda model, images, *_: seen.append(images))
+    monkeypatch.setattr(evaluation, "extract_features", lambda f, images: seen.append(images) or extract(f, images))
+    choices.run("the recipe", 0, 1, "shapes")
+    trained, bank, held = ({picture.numpy().tobytes() for picture in images} for images in seen)
+    assert len(held) == 30 and held <= {picture.numpy().tobytes() for picture in drawn.images}
+    assert not held & trained and bank <= trained
+
+
+def test_choices_are_measured_and_written_down_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     images = load_images("shapes", "train").images
     for number in range(400):

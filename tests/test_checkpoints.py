@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -276,6 +277,20 @@ def test_a_mark_whose_number_has_gone_to_a_younger_process_keeps_nobody_out(tmp_
     os.utime(mark, (1e9, 1e9))  # long before that process began
     with files.alone_in(tmp_path):
         assert not mark.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows opens no folder")
+def test_a_file_is_on_the_disk_before_it_takes_its_place_and_its_name_soon_after(tmp_path, monkeypatch):
+    steps, flush, rename = [], os.fsync, Path.replace
+
+    def flushed(handle):
+        steps.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "replace", lambda path, other: steps.append("renamed") or rename(path, other))
+    checkpoints.write_whole(tmp_path / "a.json", b"{}")
+    assert steps == ["file", "renamed", "folder"]
 
 
 def test_a_model_with_group_norm_or_a_norm_in_its_head_comes_back_as_it_was(tmp_path):

@@ -1,16 +1,19 @@
 """Wrong answers that look right: loops with a setting of their own, and mistakes that give a plausible number."""
 
+import contextlib
 import functools
+import random
 import re
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional as F
 
-from helpers import checks, training
+from helpers import checks, losses, training
 from helpers.checks import NotYet
 from helpers.losses import nt_xent
 
@@ -51,6 +54,21 @@ WRONG = {
     "a generator for every batch": (loop(luck="fresh"), "two batches got views from the same random numbers"),
     "warm-up cut off": (loop(whole=int), "warmup_steps was cut off; round it"),
 }
+
+
+def drawn() -> list:
+    """The next numbers of every random state that a check seeds."""
+    return [torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()]
+
+
+@pytest.mark.parametrize("answer", [losses.chance_loss, lambda n: 0.0], ids=["right", "wrong"])
+def test_a_check_gives_all_random_states_back(answer):
+    torch.manual_seed(5), np.random.seed(5), random.seed(5)
+    wanted = drawn()
+    torch.manual_seed(5), np.random.seed(5), random.seed(5)
+    with contextlib.suppress(NotYet):
+        checks.check_chance_loss(answer)
+    assert drawn() == wanted
 
 
 @pytest.mark.parametrize(("answer", "words"), WRONG.values(), ids=WRONG)

@@ -18,6 +18,7 @@ from helpers import findings, plots, training
 from helpers.data import load_images
 from helpers.findings import catalogue, core, notebook
 from helpers.findings.catalogue import FINDINGS
+from helpers.losses import sup_con
 from helpers.projection_head import SimCLR
 
 
@@ -51,6 +52,88 @@ def test_a_finding_measures_every_number_its_claim_is_about(lab, finding):
     assert len(core.judged(finding, rows)) == len(finding.contrasts) > 0
 
 
+@pytest.fixture
+def trained(lab, monkeypatch):
+    """A function: finding, condition -> (recipe, loss, pictures, model) of each training it would do; nothing is trained."""
+    calls = []
+
+    def train(lab, two_views=None, loss=None, model=None, images=None):
+        model = (model or training.build_model(lab.recipe)).eval()
+        calls.append((lab.recipe, loss, len(images or lab.bank), model))
+        return model
+
+    def trainings(name, condition):
+        calls.clear()
+        list(FINDINGS[name].measure(lab, (condition,)))
+        return list(calls)
+
+    monkeypatch.setattr(catalogue, "train", train)
+    return trainings
+
+
+VARIED = {
+    "temperature": lambda recipe, condition: {"temperature": float(condition)},
+    "strength": lambda recipe, condition: {"strength": float(condition)},
+    "stem": lambda recipe, condition: {"small_images": condition == "small-image stem"},
+    "batch_size": lambda recipe, condition: {
+        "batch_size": int(condition),
+        "base_lr": recipe.base_lr * math.sqrt(int(condition) / recipe.batch_size),
+    },
+}
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_a_finding_about_a_setting_trains_with_what_its_conditions_say_and_all_else_alike(lab, trained, name):
+    for condition in FINDINGS[name].conditions:
+        wanted = replace(lab.recipe, **VARIED[name](lab.recipe, condition))
+        assert [recipe for recipe, *_ in trained(name, condition)] == [wanted] * (2 if name == "strength" else 1)
+
+
+def uniformity(z):
+    return torch.pdist(nn.functional.normalize(z)).square().mul(-2).exp().mean().log()
+
+
+@pytest.mark.parametrize("name", ["two_forces", "no_negatives", "sup_con"])
+def test_a_finding_about_losses_trains_with_the_loss_its_condition_names(lab, trained, name):
+    z_a, z_b = torch.randn(2, 6, 12, generator=seeded(4), dtype=torch.float64)
+    labels, cosine = torch.tensor([0, 1, 2, 0, 1, 2]), nn.functional.cosine_similarity(z_a, z_b).mean()
+    picked = torch.cat([z_a, z_b]).log_softmax(dim=1)[torch.arange(12), labels.repeat(2)]
+    apart, tau = (uniformity(z_a) + uniformity(z_b)) / 2, lab.recipe.temperature
+    wanted = {
+        "alignment alone": 2 - 2 * cosine, "uniformity alone": apart, "both": 2 - 2 * cosine + apart,
+        "positives alone": -cosine / tau, "cross-entropy": -picked.mean(), "SupCon": sup_con(z_a, z_b, labels, tau),
+    }  # fmt: skip
+    for condition in FINDINGS[name].conditions:
+        [(recipe, loss, _, _)] = trained(name, condition)
+        assert recipe == lab.recipe
+        assert (loss is None) == (condition in ("NT-Xent", "with negatives"))
+        assert loss is None or loss(z_a, z_b, labels).item() == pytest.approx(wanted[condition].item())
+
+
+@pytest.mark.parametrize("name", ["head", "spectrum"])
+def test_a_finding_about_heads_trains_none_one_layer_and_two(trained, name):
+    for layers, condition in enumerate(("none", "linear", "non-linear")):
+        [(*_, model)] = trained(name, condition)
+        assert sum(isinstance(part, nn.Linear) for part in model.head.modules()) == layers
+
+
+@pytest.mark.parametrize("condition", [*catalogue.OPERATIONS, *catalogue.PAIRS])
+def test_one_view_of_a_composition_goes_through_its_operations_and_the_other_is_the_image(lab, monkeypatch, condition):
+    for place, name in enumerate(catalogue.OPERATIONS, start=1):
+        monkeypatch.setitem(catalogue.OPERATIONS, name, lambda x, generator, place=place: 10 * x + place)
+
+    def train(lab, two_views):
+        x_a, x_b = two_views(lab.bank.images[:3], seeded())
+        wanted = x = lab.bank.images[:3] / 255
+        for name in condition.split(" + "):
+            wanted = 10 * wanted + [*catalogue.OPERATIONS].index(name) + 1
+        assert torch.allclose(x_a, wanted) and torch.allclose(x_b, x)
+        return training.build_model(lab.recipe).eval()
+
+    monkeypatch.setattr(catalogue, "train", train)
+    assert len(list(catalogue.composition(lab, (condition,)))) == 1
+
+
 @pytest.mark.parametrize("finding", catalogue.ALL, ids=lambda finding: finding.name)
 def test_a_small_run_shows_some_contrast_and_its_choices_differ(finding):
     shown = [pair for pair in finding.contrasts if {pair[0][0], pair[1][0]} <= set(finding.quick)]
@@ -67,7 +150,7 @@ def test_whole_and_large_numbers_of_a_finding_are_printed_without_a_fraction():
 # Training and measures ------------------------------------------------------------------------------------------------
 
 
-def test_the_loop_gives_the_very_weights_of_pretrain(lab):
+def test_where_batches_divide_the_pictures_the_loop_gives_the_very_weights_of_pretrain(lab):
     recipe = replace(lab.recipe, epochs=2)
     ours = core.train(replace(lab, recipe=recipe))
     theirs = training.build_model(recipe)

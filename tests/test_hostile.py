@@ -19,6 +19,7 @@ FAST = (
     "exit", "kill_the_parent", "memory_bomb_of_an_odd_name", "write_outside", "look_into_processes", "patched_torch", "frames", "raw_depth", "lying_number",
     "memorised", "tests_edited", "modules_shipped", "links", "half_letters", "name_bytes", "honest_own_cells", "honest_own_tables",
     "honest_noise", "honest_jupyter", "honest_second_try", "loot_locked_away", "reference_by_its_base", "reference_of_another_module",
+    "network", "new_namespaces", "inputs_to_zero", "labels_to_zero",
 )  # fmt: skip
 
 
@@ -78,11 +79,19 @@ time.sleep(60)"""
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are changed in Linux's way")
 def test_a_process_with_an_odd_name_is_counted_like_any_other():
-    with subprocess.Popen([sys.executable, "-c", RENAMED], stdout=subprocess.PIPE, text=True) as renamed:
-        assert renamed.stdout.readline() == "renamed\n"
-        held = start.taken(os.getpid())[0]
-        renamed.kill()
-    assert held > 2**20
+    line = [
+        "sh",
+        "-c",
+        '"$0" -c "$1"; true',
+        sys.executable,
+        RENAMED,
+    ]  # the shell has this process below it, and no other
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as shell:
+        assert shell.stdout.readline() == "renamed\n"
+        held, count, _ = start.taken(shell.pid)
+        for renamed in psutil.Process(shell.pid).children():
+            renamed.kill()
+    assert count == 1 and held > 2**20
 
 
 @pytest.mark.skipif(not start.works(), reason="bubblewrap does not work here")

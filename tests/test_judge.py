@@ -1,9 +1,12 @@
 """The judge where the machine fails: a sandbox that does not start, a process that is ended, limits a system lacks."""
 
+import contextlib
 import importlib
 import socket
 import threading
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -86,6 +89,12 @@ def test_an_answer_that_ends_its_process_is_stopped_after_a_second_try(judging, 
     assert len(opens) == 2 and judging.stopped == 1
 
 
+def test_an_answer_that_computes_for_ever_is_stopped_and_told_so(judging, monkeypatch):
+    monkeypatch.setattr(judge, "COMPUTING", 1)
+    told = said(judging, "def chance_loss(n):\n    while True:\n        pass")
+    assert told["check"] == f"it was stopped: {start.LATE}."
+
+
 def test_second_tries_have_an_end(judging, monkeypatch):
     judging.stopped, opens = judge.PATIENCE, count_opens(monkeypatch)
     assert "it was stopped" in said(judging, "import os\n\n\ndef chance_loss(n):\n    os._exit(0)")["check"]
@@ -130,6 +139,35 @@ def test_two_answers_in_one_cell_are_both_right(judging):
     answers = dict.fromkeys(("chance_loss", "positive_index"), both)
     for name in answers:
         assert judging.judge(exercise(name), [], answers) == {"check": None, "hidden": None}
+
+
+def test_who_makes_the_grader_itself_die_twice_is_marked_and_all_others_are_graded(tmp_path, monkeypatch):
+    rounds = []
+
+    class Pool:
+        def submit(self, task, folder, name, *rest):
+            done = Future()
+            if name == "ada":
+                grade.begun(folder, name).touch()
+                done.set_exception(BrokenProcessPool("a process ended"))
+            else:
+                grade.keep(folder / ".work", name, {"row": {"note": ""}})
+                done.set_result(None)
+            rounds[-1].append(name)
+            return done
+
+    @contextlib.contextmanager
+    def workers(count, *arguments):
+        rounds.append([])
+        yield Pool()
+
+    monkeypatch.setattr(grade, "workers", workers)
+    for part in ("graded", "tmp"):
+        (tmp_path / ".work" / part).mkdir(parents=True)
+    grade.grade_all(tmp_path, dict.fromkeys(("ada", "ben"), tmp_path), "", 2, None, ())
+    notes = {name: grade.recorded(tmp_path / ".work", name)["row"]["note"] for name in ("ada", "ben")}
+    assert rounds == [["ada", "ben"], ["ada"]]
+    assert "the grader itself died over it" in notes["ada"] and notes["ben"] == ""
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,9 @@ def test_setup_refuses_a_python_that_is_too_old(tmp_path):
     old = tmp_path / "python3"
     old.write_text("#!/bin/sh\nexit 1\n")  # what a check of the version answers on an old Python
     old.chmod(0o755)
-    assert setup(tmp_path, str(old)).returncode == 1
+    run = setup(tmp_path, str(old))
+    assert run.returncode == 1 and not (tmp_path / "venv").exists()
+    assert "No Python 3.11" in run.stderr and str(old) in run.stderr
 
 
 def test_the_environment_has_the_courses_jupyter_settings():
@@ -94,7 +96,7 @@ def test_every_make_target_the_readme_names_exists():
     assert named and named <= targets
 
 
-def test_every_command_the_readme_names_can_say_what_it_does():
+def test_every_module_the_readme_names_is_there():
     for module in set(re.findall(r"python -m ((?:helpers|data|grading)(?:\.\w+)+)", (ROOT / "README.md").read_text())):
         place = ROOT / module.replace(".", "/")
         assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), module
