@@ -59,11 +59,11 @@ bench: setup
 
 ## make bench-learn    train ours and the peers' for 3, 5, 10 and 30 minutes on CIFAR-10 (DATA=folder:PATH); some hours
 bench-learn: setup
-	@$(BIN)/python -m grading.bench learn $(if $(DATA),--data $(DATA))
+	@$(BIN)/python -m grading.bench learn $(if $(DATA),--data "$(DATA)")
 
 ## make choices    take back one choice of the photographs' recipe at a time (DATA=folder:PATH); some hours
 choices: setup
-	@$(BIN)/python -m grading.bench.choices $(if $(DATA),--data $(DATA))
+	@$(BIN)/python -m grading.bench.choices $(if $(DATA),--data "$(DATA)")
 
 ## make kills      kill a training run 20 times, resume it, compare the last bit; write data/results/kills.json
 kills: setup

@@ -48,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="keep the results there are, and compare with them")
     parser.add_argument("--controls", action="store_true", help="measure chance, raw pixels and a random encoder")
     chosen = parser.parse_args(arguments)
+    seeds = list(dict.fromkeys(chosen.seeds))  # one seed twice would be no second run
     names = list(FINDINGS) if chosen.names == ["all"] else chosen.names
     unknown = [name for name in names if name not in FINDINGS]
     if unknown:
@@ -65,9 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
             write_json(RESULTS / folder / f"{name}.json", result | told(finding, result["rows"], result["seeds"]))
             draw(f"{folder}/{name}", finding.name, result["rows"])
     if chosen.controls:
-        measure_controls(chosen.seeds, chosen.data)
+        measure_controls(seeds, chosen.data)
     for name in names:
-        measure(FINDINGS[name], chosen.seeds, chosen.data, chosen.fewer, again=chosen.again)
+        measure(FINDINGS[name], seeds, chosen.data, chosen.fewer, again=chosen.again)
     print(table())
     if (RESULTS / "findings").is_dir():
         (RESULTS / "findings" / "README.md").write_text(page(), encoding="utf-8")
@@ -78,8 +79,11 @@ def answerable(names: list[str], data: str) -> list[str]:
     """The findings that other than the built-in pictures can answer; a line for each that they cannot.
 
     Raises:
-        DataError: there are no such pictures, they have no labels, or none of the findings is left.
+        DataError: there are no such pictures, they have no labels, or none of the findings is left; or their folder's
+            name would give their results the name of others.
     """
+    if kind(data) in ("", "shapes"):
+        raise DataError(f"results are called after the folder, and {data} has no name of its own: give it another.")
     if load_images(data, "test").labels is None:
         raise DataError(f"{data} has no labels, and accuracies need them.")
     for name in names:

@@ -24,7 +24,7 @@ from helpers import augmentation, controls, evaluation, training
 from helpers.data import ImageSet, load_images
 from helpers.machine import usable_cores
 
-EPOCHS = 12  # of SimCLR: less than three minutes of one core on the machine of the results file
+EPOCHS = 12  # of SimCLR: minutes of one core; the results file says how many
 LABELLED_STEPS = 1500  # of the supervised control, 128 images each
 
 

@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import os
 import platform
 import shlex
 import subprocess
@@ -28,13 +27,13 @@ def stamp() -> dict:
     import numpy
     import torch
 
-    from helpers.machine import has_bfloat16, versions
+    from helpers.machine import has_bfloat16, usable_cores, versions
 
     machine = {
         "processor": processor(),
         "vectors": torch.backends.cpu.get_cpu_capability(),
         "bfloat16": has_bfloat16(torch.device("cpu")),
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         "system": platform.system(),
         "gpu": gpu(torch),
     }
@@ -57,15 +56,22 @@ def commit() -> str | None:
         return None
 
 
-def earlier_runs(path: Path, recipe: dict, without_it: Collection[str] = ()) -> list[dict]:
+def earlier_runs(path: Path, recipe: dict, pictures: dict, without_it: Collection[str] = ()) -> list[dict]:
     """The runs of this machine that a results file holds, to go on from.
 
     Where it was made with another recipe, those jobs alone that the recipe has no part in.
+
+    Raises:
+        ValueError: it holds runs on other pictures, by their numbers.
     """
     if not path.exists():
         return []
     result = json.loads(path.read_text(encoding="utf-8"))
     runs = result["runs"]
+    if runs and result["pictures"] != pictures:
+        raise ValueError(
+            f"{path} holds runs on other pictures ({result['pictures']}, now {pictures}): move that file away first."
+        )
     if result["recipe"] != json.loads(json.dumps(recipe)):
         runs = [run for run in runs if run.get("job") in without_it]
         print(f"{path.name} was made with another recipe: what that made is measured anew.", file=sys.stderr)

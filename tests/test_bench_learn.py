@@ -2,6 +2,8 @@
 
 import json
 import math
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -152,20 +154,32 @@ def test_a_run_that_took_longer_than_its_minutes_does_not_count(capsys):
 
 def test_runs_of_another_recipe_or_machine_are_not_gone_on_from(tmp_path, capsys):
     path = tmp_path / "a.json"
-    assert record.earlier_runs(path, {"area": (0.2, 1.0)}) == []
+    assert record.earlier_runs(path, {"area": (0.2, 1.0)}, {"bank": 9}) == []
     here = json.loads(json.dumps({"knn": 0.5, "measured": record.stamp()}))
-    path.write_text(json.dumps({"recipe": {"area": [0.2, 1.0]}, "runs": [here, {"knn": 0.6}]}), encoding="utf-8")
-    assert record.earlier_runs(path, {"area": (0.2, 1.0)}) == [here]
+    path.write_text(
+        json.dumps({"recipe": {"area": [0.2, 1.0]}, "pictures": {"bank": 9}, "runs": [here, {"knn": 0.6}]}),
+        encoding="utf-8",
+    )
+    assert record.earlier_runs(path, {"area": (0.2, 1.0)}, {"bank": 9}) == [here]
     assert "1 runs of another machine" in capsys.readouterr().err
-    assert record.earlier_runs(path, {"area": (0.3, 1.0)}) == []
+    assert record.earlier_runs(path, {"area": (0.3, 1.0)}, {"bank": 9}) == []
     assert "another recipe" in capsys.readouterr().err
+
+
+def test_a_file_of_other_pictures_is_not_gone_on_from_and_stays_as_it_is(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"recipe": {}, "pictures": {"bank": 9}, "runs": [{"knn": 0.5}]}), encoding="utf-8")
+    with pytest.raises(ValueError, match="a.json holds runs on other pictures .*move that file away"):
+        record.earlier_runs(path, {}, {"bank": 8})
 
 
 def test_runs_of_a_peer_are_gone_on_from_whatever_our_recipe_is(tmp_path):
     path, measured = tmp_path / "a.json", record.stamp()
     rows = [json.loads(json.dumps({"job": job, "measured": measured})) for job in ("ours", "UvA")]
-    path.write_text(json.dumps({"recipe": {"area": [0.2, 1.0]}, "runs": rows}), encoding="utf-8")
-    assert record.earlier_runs(path, {"area": (0.3, 1.0)}, without_it=["UvA"]) == rows[1:]
+    path.write_text(
+        json.dumps({"recipe": {"area": [0.2, 1.0]}, "pictures": {"bank": 9}, "runs": rows}), encoding="utf-8"
+    )
+    assert record.earlier_runs(path, {"area": (0.3, 1.0)}, {"bank": 9}, without_it=["UvA"]) == rows[1:]
 
 
 def test_a_row_of_raw_pixels_is_their_knn_accuracy():
@@ -236,6 +250,7 @@ def test_the_difference_of_a_choice_is_taken_seed_by_seed():
     low, high = scipy.stats.ttest_1samp([-0.1, -0.08], 0).confidence_interval()
     assert (found["AdamW"]["low"], found["AdamW"]["high"]) == pytest.approx((low, high))
     assert found["fused views"]["low"] is None and found["the recipe"]["difference"] == 0
+    assert choices.summary([row for row in rows if row["choice"] == "AdamW"], 1.0)["AdamW"]["difference"] is None
 
 
 @pytest.mark.parametrize(
@@ -250,6 +265,55 @@ def test_a_results_file_names_its_pictures_but_not_where_they_lie(data, words):
 def test_pictures_that_are_not_there_are_one_sentence(command, capsys):
     assert command.main(["--data", "folder:/nowhere"]) == 1
     assert "There is no folder /nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [learn, choices])
+@pytest.mark.parametrize(("pictures", "said"), [(300, "has no labels"), (30, "fewer than one batch")])
+def test_pictures_that_a_race_cannot_use_are_one_sentence(command, pictures, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    some = load_images("shapes", "train").subset(torch.arange(pictures))
+    some = replace(some, labels=None) if pictures > 100 else some
+    monkeypatch.setattr(command, "load_images", lambda data, split: some)
+    assert command.main(["--data", "folder:loose"]) == 1
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_a_stopped_race_says_how_to_go_on_and_keeps_what_had_ended(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    monkeypatch.setattr(learn, "load_images", lambda data, split: load_images("shapes", split))
+
+    def measured(name, minutes, seed, train, test):
+        if seed == 1:
+            raise KeyboardInterrupt
+        return [runs()[2] | {"minutes": minutes[0], "seed": seed, "bank": 8000, "seconds": 1.0}]
+
+    monkeypatch.setattr(learn, "measured", measured)
+    assert learn.main(["--only", "ours", "--minutes", "3", "--seeds", "0", "1"]) == 130
+    assert "goes on after the last run" in capsys.readouterr().err
+    [kept] = json.loads(learn.results_file().read_text(encoding="utf-8"))["runs"]
+    assert kept["seed"] == 0 and learn.results_file().with_suffix(".svg").exists()
+
+
+def test_choices_that_are_stopped_begin_no_further_run(monkeypatch):
+    dropped = []
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait=True, *, cancel_futures=False):
+            dropped.append(cancel_futures)
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    def run(number):
+        if number == 0:
+            raise KeyboardInterrupt
+        time.sleep(0.1)
+        return done.append(number)
+
+    done = []
+    monkeypatch.setattr(choices, "ProcessPoolExecutor", lambda count, context: Pool(1))
+    monkeypatch.setattr(choices, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        list(choices.each_run([(number,) for number in range(20)]))
+    assert dropped[0] and len(done) < 3
 
 
 def test_choices_hold_the_pictures_they_are_measured_with_back_from_training(monkeypatch):

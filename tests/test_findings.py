@@ -547,3 +547,17 @@ def test_the_matrix_of_compositions_has_single_operations_on_the_diagonal():
 def test_a_head_made_for_the_encoder_takes_its_h(lab):
     model = catalogue.with_head(lab, lambda width: nn.Linear(width, 5))
     assert isinstance(model, SimCLR) and model(torch.rand(2, 3, 32, 32))[1].shape == (2, 5)
+
+
+@pytest.mark.parametrize("folder", ["folder:/", "folder:/home/ada/shapes/"])
+def test_a_folder_whose_results_would_be_called_like_others_is_refused(folder, capsys):
+    assert command.main(["histogram", "--data", folder]) == 1
+    assert "give it another" in capsys.readouterr().err
+
+
+def test_a_seed_that_is_given_twice_is_run_once(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    monkeypatch.setattr(command, "measure", lambda finding, seeds, *_, **__: asked.append(seeds))
+    command.main(["histogram", "--seeds", "3", "1", "3"])
+    assert asked == [[3, 1]]

@@ -49,8 +49,10 @@ def test_without_grades_the_command_for_platforms_says_what_makes_them(tmp_path)
         (lambda text: text.split("\n")[0], None),
         (lambda text: text.replace(",", ";"), "has no column"),
         (lambda text: text.replace("uniformity", "evenness"), "has no column 'uniformity'"),
+        (lambda text: text.replace("1.5", "abs", 1), "ada has abs for"),
+        (lambda text: text.replace("1.5", "", 1), "ada has nothing for"),
     ],
-    ids=["a mark at the start", "nobody", "semicolons", "an older course"],
+    ids=["a mark at the start", "nobody", "semicolons", "an older course", "a word", "a gap"],
 )
 def test_a_table_that_a_spreadsheet_saved_is_read_or_refused_in_a_sentence(tmp_path, save, said):
     row = {"student": "ada", **{name: 1.5 for name in EXERCISES}, "total": 37.5, "of": 100, "note": ""}
@@ -150,6 +152,20 @@ def test_a_class_twice_as_large_needs_twice_the_core_hours():
     assert two["core-hours, the whole class"] == 2.0
     assert one["GiB of memory for one student, one notebook open"] == 1.25
     assert two["core-hours, grading each student's whole course once"] == 2 * 0.1  # 90 s on four cores each
+
+
+@pytest.mark.parametrize("words", [("--hours", "0"), ("--students", "0")])
+def test_a_class_of_nobody_or_of_no_hours_is_refused_in_a_sentence(words):
+    command = [sys.executable, "-m", "grading.teaching.cost", *words]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=GRADING.parent)
+    assert run.returncode == 2 and "numbers above 0" in run.stderr and "Traceback" not in run.stderr
+
+
+def test_a_table_in_another_encoding_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "grades.csv").write_bytes("student,note\nJörg,\n".encode("cp1252"))
+    command = [sys.executable, "-m", "grading.teaching.lms", "--folder", tmp_path]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=GRADING.parent)
+    assert run.returncode == 1 and "is not in UTF-8" in run.stderr and "Traceback" not in run.stderr
 
 
 def test_without_prices_no_cost_is_named():

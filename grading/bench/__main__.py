@@ -38,7 +38,11 @@ def main() -> int:
     """The exit code of the measurement."""
     module, words = ("learn", sys.argv[2:]) if sys.argv[1:2] == ["learn"] else ("measure", sys.argv[1:])
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([environment(), "-m", f"grading.bench.{module}", *words], cwd=ROOT, env=env).returncode
+    try:
+        python = environment()
+    except subprocess.CalledProcessError:
+        sys.exit(f"{', '.join(PEERS)} could not be installed; pip says above why. They come from PyPI: is it reached?")
+    return subprocess.run([python, "-m", f"grading.bench.{module}", *words], cwd=ROOT, env=env).returncode
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import multiprocessing
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
 
@@ -61,34 +62,50 @@ def main(arguments: list[str] | None = None) -> int:
     )
     chosen = parser.parse_args(arguments)
     try:
-        pictures = len(load_images(chosen.data, "train"))
-    except DataError as problem:
+        train = load_images(chosen.data, "train")
+        if train.labels is None:
+            raise DataError(f"{chosen.data} has no labels, and accuracies need them.")
+        held, base = held_back(len(train)), asdict(recipe("the recipe", 0, EPOCHS))
+        training.check_sizes(train.images[held:], recipe("the recipe", 0, chosen.epochs))
+        pictures = {"held_back": held, "bank": min(BANK, len(train) - held)}
+        path = record.RESULTS / "choices_cifar10.json"
+        rows = record.earlier_runs(path, base, pictures)
+    except ValueError as problem:
         print(f"choices: {problem}", file=sys.stderr)
         return 1
-    path = record.RESULTS / "choices_cifar10.json"
-    base = asdict(recipe("the recipe", 0, EPOCHS))
-    rows = record.earlier_runs(path, base)
     done = {(row["choice"], row["seed"], row["epochs"]) for row in rows}
     names = ["the recipe", *(name for name in chosen.only if name != "the recipe")]
-    jobs = [(name, seed, chosen.epochs) for seed in chosen.seeds for name in names]
-    with ProcessPoolExecutor(usable_cores(), multiprocessing.get_context("spawn")) as pool:
-        runs = [pool.submit(run, *job, chosen.data) for job in jobs if job not in done]
-        for finished in as_completed(runs):
-            rows.append(finished.result())
+    jobs = [(name, seed, chosen.epochs) for seed in dict.fromkeys(chosen.seeds) for name in names]
+    try:
+        for found in each_run([(*job, chosen.data) for job in jobs if job not in done]):
+            rows.append(found)
             rows.sort(key=lambda row: (list(CHOICES).index(row["choice"]), row["epochs"], row["seed"]))
             numbers = {"choices": summary(rows, chosen.epochs), "epochs": chosen.epochs, "recipe": base, "runs": rows}
-            numbers |= {"threads": 1}
-            numbers |= {
-                "pictures": {"held_back": held_back(pictures), "bank": min(BANK, pictures - held_back(pictures))}
-            }
+            numbers |= {"threads": 1, "pictures": pictures}
             seeds = sorted({row["seed"] for row in rows})
             command = f"python -m grading.bench.choices{record.data_option(chosen.data)}"
             record.write_result(path.stem, command, seeds, numbers)
+    except KeyboardInterrupt:
+        print("\nStopped. The same line goes on after the runs that had ended.", file=sys.stderr)
+        return 130
     for name, found in summary(rows, chosen.epochs).items():
         interval = "" if found["low"] is None else f"  [{found['low']:+.2%}, {found['high']:+.2%}]"
-        accuracies = f"{found['knn']:7.2%} (plain {found['plain']:.2%}){found['difference']:+8.2%}{interval}"
+        difference = "       –" if found["difference"] is None else f"{found['difference']:+8.2%}"
+        accuracies = f"{found['knn']:7.2%} (plain {found['plain']:.2%}){difference}{interval}"
         print(f"{name:24}{accuracies}{found['core_seconds']:7.0f} core-s")
     return 0
+
+
+def each_run(jobs: list[tuple]) -> Iterator[dict]:
+    """What `run` finds, in the order in which the jobs end, a process a core; those not begun are dropped at a stop."""
+    with ProcessPoolExecutor(usable_cores(), multiprocessing.get_context("spawn")) as pool:
+        runs = [pool.submit(run, *job) for job in jobs]
+        try:
+            for finished in as_completed(runs):
+                yield finished.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def recipe(name: str, seed: int, epochs: float) -> training.Recipe:
@@ -123,7 +140,7 @@ def held_back(pictures: int) -> int:
 
 def summary(rows: list[dict], epochs: float) -> dict[str, dict]:
     """For each choice, of the runs of so many epochs: mean k-NN, processor time, and the difference from the recipe, seed
-    by seed, with its interval."""
+    by seed, with its interval; None where no seed has both."""
     rows = [row for row in rows if row["epochs"] == epochs]
     by_run = {(row["choice"], row["seed"]): row for row in rows}
     found = {}
@@ -131,8 +148,9 @@ def summary(rows: list[dict], epochs: float) -> dict[str, dict]:
         mine = [row for row in rows if row["choice"] == name]
         pairs = [(row, by_run.get(("the recipe", row["seed"]))) for row in mine]
         differences = [row["knn"] - other["knn"] for row, other in pairs if other]
-        alone = name == "the recipe" or not differences
-        compared = {"difference": 0.0, "low": None, "high": None} if alone else interval(differences)
+        compared = {"difference": 0.0 if name == "the recipe" else None, "low": None, "high": None}
+        if differences and name != "the recipe":
+            compared = interval(differences)
         found[name] = {
             "knn": statistics.mean(row["knn"] for row in mine),
             "plain": statistics.mean(row["plain"] for row in mine),

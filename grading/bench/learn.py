@@ -3,8 +3,9 @@
 Called by `make bench-learn`. Every run trains by the clock, alone on the machine. It is measured by k-NN (cosine, k =
 20) on h, with the training pictures as the bank and the test pictures as queries; measuring does not count as
 training. Our encoder ends with a linear layer that whitens h (helpers.evaluation.whitened), fitted without labels
-within the time; "plain" is our encoder without it, and every other row stands there both ways. Our schedule ends with
-its time (the clock cuts its last few steps), so every time is a run of its own for each seed; a peer's lasts for
+within the time; "plain" is our encoder without it, and every other row stands there both ways. Our schedule is planned
+to end with its time (the clock cuts its last few steps; on a machine that turns out faster it ends before), so every
+time is a run of its own for each seed; a peer's lasts for
 hundreds of epochs, so one run is looked at in passing. Encoders that cost much are measured with a part of the bank
 alone, and the row says so. Nothing is chosen here: the recipe was chosen on a part of the training pictures. Every row
 also has "part": k-NN with the small bank, in which all rows can be compared. What is in the results file already is
@@ -46,11 +47,27 @@ def main(arguments: list[str] | None = None) -> int:
     cap_threads()
     try:
         train, test = (load_images(chosen.data, split) for split in ("train", "test"))
-    except DataError as problem:
+        if train.labels is None or test.labels is None:
+            raise DataError(f"{chosen.data} has no labels, and accuracies need them.")
+        training.check_sizes(train.images, ours(0))
+        pictures, path = {"bank": len(train), "queries": len(test)}, results_file()
+        rows = record.earlier_runs(path, asdict(ours(0)), pictures, without_it=THEIRS)
+    except ValueError as problem:
         print(f"bench-learn: {problem}", file=sys.stderr)
         return 1
+    rows = [row for row in rows if in_time(row) and row["threads"] == torch.get_num_threads()]
+    try:
+        race(chosen, rows, train, test)
+    except KeyboardInterrupt:
+        print("\nStopped. The same line goes on after the last run that had ended.", file=sys.stderr)
+        return 130
+    print(table(summary(rows)))
+    return 0
+
+
+def race(chosen: argparse.Namespace, rows: list[dict], train: ImageSet, test: ImageSet) -> None:
+    """Every run that `rows` lacks; each goes into them, into the results file and into its figure when it has ended."""
     path = results_file()
-    rows = [row for row in record.earlier_runs(path, asdict(ours(0)), without_it=THEIRS) if in_time(row)]
     for name, minutes, seed in jobs(chosen.minutes, chosen.seeds, chosen.only):
         done = {row["minutes"] for row in rows if (row["job"], row["seed"]) == (name, seed)}
         left = [length for length in minutes if length not in done]
@@ -62,9 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         numbers |= {"pictures": {"bank": len(train), "queries": len(test)}, "recipe": asdict(ours(0))}
         command = f"python -m grading.bench learn{record.data_option(chosen.data)}"
         record.write_result(path.stem, command, sorted({row["seed"] for row in rows}), numbers)
-    figures.learning(rows).savefig(path.with_suffix(".svg"), metadata={"Date": None})
-    print(table(summary(rows)))
-    return 0
+        figures.learning(rows).savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 
 def results_file() -> Path:

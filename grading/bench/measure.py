@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 import time
+from dataclasses import asdict
 from importlib.metadata import version
 
 import torch
@@ -108,7 +109,12 @@ def main(arguments: list[str] | None = None) -> None:
     parts = [measure_views(rounds), measure_loss(max(2, rounds // 2), sizes)]
     parts += [measure_step(rounds), measure_cores(max(1, rounds // 3))]
     peers = {name: version(name) for name in ("lightly", "kornia", "pytorch-metric-learning")}
-    numbers = merged(parts) | {"peers": peers, "load_before": load, "seconds": round(time.perf_counter() - start)}
+    numbers = merged(parts) | {
+        "recipe": asdict(step.recipe()),
+        "peers": peers,
+        "load_before": load,
+        "seconds": round(time.perf_counter() - start),
+    }
     print(table(numbers))
     if not quick:
         write_result("bench", "python -m grading.bench", 0, numbers)

@@ -1,7 +1,7 @@
 """The public SimCLRs for CIFAR-10 that ours is measured against, each as its authors set it, trained by the clock.
 
 Where their code offers several losses or loaders, what costs least is taken: the plain cross-entropy form of NT-Xent,
-which gives the same value, and one process that makes views beside the one that trains.
+which gives the same value, and no process for views beside the one that trains, or one, whichever is faster.
 """
 
 import copy

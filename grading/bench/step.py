@@ -30,13 +30,18 @@ class Pictures(torch.utils.data.Dataset):
         return self.transform(to_pil_image(self.images[index]))
 
 
+def recipe() -> training.Recipe:
+    """The recipe for photographs, with two views and NT-Xent as lightly has them."""
+    return training.recipe_for("cifar10", 32, epochs=1, views=2, decoupled=False, batch_size=BATCH)
+
+
 def runners(images: Tensor) -> dict[str, Callable[[], object]]:
     """Each trains for STEPS steps on batches of BATCH; images are (STEPS · BATCH, 3, 32, 32) uint8."""
-    recipe = training.recipe_for("cifar10", 32, epochs=1, views=2, decoupled=False, batch_size=BATCH)
-    model, two_views = training.build_model(recipe), training.views_of(recipe)
+    ours = recipe()
+    model, two_views = training.build_model(ours), training.views_of(ours)
     return {
-        OURS: lambda: training.pretrain(model, images, two_views, recipe),
-        LIGHTLY: lightly_steps(copy.deepcopy(model), images, recipe.view_size),
+        OURS: lambda: training.pretrain(model, images, two_views, ours),
+        LIGHTLY: lightly_steps(copy.deepcopy(model), images, ours.view_size),
     }
 
 

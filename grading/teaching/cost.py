@@ -26,6 +26,8 @@ def main() -> None:
     option("--core-hour", type=float, help="price of one core for an hour")
     option("--gib-hour", type=float, help="price of one GiB of memory for an hour")
     chosen = parser.parse_args()
+    if min(chosen.students, chosen.hours) <= 0:
+        parser.error("--students and --hours are numbers above 0.")
     measured, graded = (json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
                         for name in ("timings", "answer_bank_graded"))  # fmt: skip
     needed = needs(measured, graded, chosen.students, chosen.runs, chosen.at_once, chosen.hours)

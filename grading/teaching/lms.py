@@ -12,6 +12,7 @@ empty grades".
 
 import argparse
 import csv
+import math
 import sys
 from pathlib import Path
 
@@ -31,13 +32,25 @@ def main() -> None:
         sys.exit(f"There is no {folder / 'grades.csv'}: run `make grade` first, or name its --folder.")
     with open(folder / "grades.csv", newline="", encoding="utf-8-sig") as file:  # a spreadsheet puts a mark before it
         read = csv.DictReader(file)
-        rows = list(read)
+        try:
+            rows = list(read)
+        except UnicodeDecodeError:
+            sys.exit(
+                f"{folder / 'grades.csv'} is not in UTF-8: run `make grade` again, and change its table only in a copy."
+            )
     needed = {"student", "note", *(name for exercises in checks.POINTS.values() for name in exercises)}
     if lacking := sorted(needed - set(read.fieldnames or ())):
         sys.exit(
             f"{folder / 'grades.csv'} is not the table that `make grade` writes: it has no column {lacking[0]!r}. "
             "Run `make grade` again, and change its table only in a copy."
         )
+    names = [name for exercises in checks.POINTS.values() for name in exercises]
+    for row in rows:
+        if odd := next((name for name in names if not is_number(row[name])), None):
+            sys.exit(
+                f"{folder / 'grades.csv'}: {row['student']} has {row[odd] or 'nothing'} for {odd}, and a number is wanted. "
+                "Run `make grade` again, and change its table only in a copy."
+            )
     left_out = [row["student"] for row in rows if not was_graded(row)]
     rows = [row for row in rows if was_graded(row)]
     for name, table in (("canvas.csv", canvas(rows)), ("moodle.csv", moodle(rows))):
@@ -49,6 +62,14 @@ def main() -> None:
         print(
             f"{', '.join(left_out)}: could not be graded, so in neither file; run `make grade` again.", file=sys.stderr
         )
+
+
+def is_number(text: str | None) -> bool:
+    """Can these be points?"""
+    try:
+        return math.isfinite(float(text or ""))
+    except ValueError:
+        return False
 
 
 def was_graded(row: dict[str, str]) -> bool:
