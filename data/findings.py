@@ -29,7 +29,7 @@ from torch import nn
 from data.record import RESULTS, data_option, own_name, write_json, write_result
 from helpers import plots
 from helpers.controls import chance, random_encoder
-from helpers.data import DataError, load_images
+from helpers.data import DataError, load_images, load_labelled
 from helpers.findings import FINDINGS, Finding, Lab, judged, verdict
 from helpers.findings.core import knn, partly
 from helpers.machine import usable_cores
@@ -84,8 +84,7 @@ def answerable(names: list[str], data: str) -> list[str]:
     """
     if kind(data) in ("", "shapes"):
         raise DataError(f"results are called after the folder, and {data} has no name of its own: give it another.")
-    if load_images(data, "test").labels is None:
-        raise DataError(f"{data} has no labels, and accuracies need them.")
+    load_labelled(data, "test")
     for name in names:
         if FINDINGS[name].factors:
             print(f"{name} is left out: it asks for factors, which only the built-in pictures have.", file=sys.stderr)

@@ -57,13 +57,15 @@ def commit() -> str | None:
 
 
 def earlier_runs(path: Path, recipe: dict, pictures: dict, without_it: Collection[str] = ()) -> list[dict]:
-    """The runs of this machine that a results file holds, to go on from.
+    """The runs of this machine, with as many threads, that a results file holds, to go on from.
 
     Where it was made with another recipe, those jobs alone that the recipe has no part in.
 
     Raises:
         ValueError: it holds runs on other pictures, by their numbers.
     """
+    import torch
+
     if not path.exists():
         return []
     result = json.loads(path.read_text(encoding="utf-8"))
@@ -75,10 +77,11 @@ def earlier_runs(path: Path, recipe: dict, pictures: dict, without_it: Collectio
     if result["recipe"] != json.loads(json.dumps(recipe)):
         runs = [run for run in runs if run.get("job") in without_it]
         print(f"{path.name} was made with another recipe: what that made is measured anew.", file=sys.stderr)
-    here = json.loads(json.dumps(stamp()["machine"]))
+    here, threads = json.loads(json.dumps(stamp()["machine"])), torch.get_num_threads()
     kept = [run for run in runs if run.get("measured", {}).get("machine") == here]
+    kept = [run for run in kept if run.get("threads", threads) == threads]
     if others := len(runs) - len(kept):
-        print(f"{path.name}: {others} runs of another machine are measured anew", file=sys.stderr)
+        print(f"{path.name}: {others} runs of another machine or other threads are measured anew", file=sys.stderr)
     return kept
 
 

@@ -85,6 +85,14 @@ def load_images(
     return images
 
 
+def load_labelled(name: str, split: str, **settings) -> ImageSet:
+    """load_images, for whoever needs labels: DataError where there are none."""
+    images = load_images(name, split, **settings)
+    if images.labels is None:
+        raise DataError(f"{name} has no labels, and accuracies need them.")
+    return images
+
+
 def keep_classes(images: ImageSet, classes: Sequence[str], what: str) -> ImageSet:
     """Only the images of these classes, labels renumbered 0 .. C-1 in the order given."""
     if isinstance(classes, str) or not classes or len(set(classes)) != len(classes):

@@ -241,10 +241,8 @@ def main(arguments: list[str] | None = None) -> int:
         model, recipe = checkpoints.load_model(options.checkpoint)
         model = model.to(best_device())
         train, test = (
-            data.load_images(options.data, split, image_size=options.image_size) for split in ("train", "test")
+            data.load_labelled(options.data, split, image_size=options.image_size) for split in ("train", "test")
         )
-        if train.labels is None or test.labels is None:
-            raise ValueError(f"{options.data} has no labels; an accuracy needs them.")
         if len(train.labels.unique()) < 2:
             raise ValueError(
                 f"{options.data} has one class, {train.classes[0]!r}; an accuracy needs two. If your classes are folders in "

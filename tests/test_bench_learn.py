@@ -273,14 +273,14 @@ def test_pictures_that_a_race_cannot_use_are_one_sentence(command, pictures, sai
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     some = load_images("shapes", "train").subset(torch.arange(pictures))
     some = replace(some, labels=None) if pictures > 100 else some
-    monkeypatch.setattr(command, "load_images", lambda data, split: some)
+    monkeypatch.setattr("helpers.data.load_images", lambda data, split: some)
     assert command.main(["--data", "folder:loose"]) == 1
     assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_a_stopped_race_says_how_to_go_on_and_keeps_what_had_ended(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(record, "RESULTS", tmp_path)
-    monkeypatch.setattr(learn, "load_images", lambda data, split: load_images("shapes", split))
+    monkeypatch.setattr(learn, "load_labelled", lambda data, split: load_images("shapes", split))
 
     def measured(name, minutes, seed, train, test):
         if seed == 1:
@@ -318,7 +318,7 @@ def test_choices_that_are_stopped_begin_no_further_run(monkeypatch):
 
 def test_choices_hold_the_pictures_they_are_measured_with_back_from_training(monkeypatch):
     drawn, seen = load_images("shapes", "train").subset(torch.arange(300)), []
-    monkeypatch.setattr(choices, "load_images", lambda data, split: {"train": drawn}[split])
+    monkeypatch.setattr(choices, "load_labelled", lambda data, split: {"train": drawn}[split])
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     extract = evaluation.extract_features
     monkeypatch.setattr(training, "pretrain", lambda model, images, *_: seen.append(images))

@@ -229,10 +229,8 @@ def test_rows_are_whitened_by_the_bank_alone_and_their_neighbours_are_those_of_a
     own = [(rows - bank.mean(dim=0)).numpy() @ directions / np.sqrt(lengths) for rows in (bank, queries)]
     voters = KNeighborsClassifier(20, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.1))
     assert white == voters.fit(own[0], y[:300]).score(own[1], y[300:])
-    far = (
-        torch.cat([queries, 1e3 * queries.flip(1)]),
-        torch.cat([y[300:], torch.full((100,), 9)]),
-    )  # 9 is nobody's class
+    nobody = torch.full((100,), 9)  # has no such class in the bank
+    far = torch.cat([queries, 1e3 * queries.flip(1)]), torch.cat([y[300:], nobody])
     assert evaluation.knn_plain_and_white(bank, y[:300], *far)[1] == white / 2
 
 

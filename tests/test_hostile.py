@@ -79,13 +79,8 @@ time.sleep(60)"""
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are changed in Linux's way")
 def test_a_process_with_an_odd_name_is_counted_like_any_other():
-    line = [
-        "sh",
-        "-c",
-        '"$0" -c "$1"; true',
-        sys.executable,
-        RENAMED,
-    ]  # the shell has this process below it, and no other
+    # the shell has this process below it, and no other
+    line = ["sh", "-c", '"$0" -c "$1"; true', sys.executable, RENAMED]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as shell:
         assert shell.stdout.readline() == "renamed\n"
         held, count, _ = start.taken(shell.pid)

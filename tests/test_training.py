@@ -765,7 +765,7 @@ def test_the_geometry_monitor_measures_the_same_two_views_every_time():
     monitor = monitors.geometry_monitor(images, training.views_of(recipe), count=20)
     numbers = monitor(model)
     assert numbers == monitor(model) and numbers.keys() == {"alignment", "uniformity"}
-    assert model.training
+    assert model.training and 0 <= numbers["alignment"] <= 4 and -8 <= numbers["uniformity"] <= 0
 
 
 def test_the_geometry_monitor_tells_alignment_and_uniformity_of_z():

@@ -20,7 +20,7 @@ import torch
 
 from data import record
 from helpers import evaluation, training
-from helpers.data import DataError, load_images
+from helpers.data import load_labelled
 from helpers.findings.core import interval
 from helpers.machine import usable_cores
 
@@ -62,38 +62,41 @@ def main(arguments: list[str] | None = None) -> int:
     )
     chosen = parser.parse_args(arguments)
     try:
-        train = load_images(chosen.data, "train")
-        if train.labels is None:
-            raise DataError(f"{chosen.data} has no labels, and accuracies need them.")
-        held, base = held_back(len(train)), asdict(recipe("the recipe", 0, EPOCHS))
-        training.check_sizes(train.images[held:], recipe("the recipe", 0, chosen.epochs))
-        pictures = {"held_back": held, "bank": min(BANK, len(train) - held)}
-        path = record.RESULTS / "choices_cifar10.json"
-        rows = record.earlier_runs(path, base, pictures)
+        found = measured(chosen)
     except ValueError as problem:
         print(f"choices: {problem}", file=sys.stderr)
         return 1
-    done = {(row["choice"], row["seed"], row["epochs"]) for row in rows}
-    names = ["the recipe", *(name for name in chosen.only if name != "the recipe")]
-    jobs = [(name, seed, chosen.epochs) for seed in dict.fromkeys(chosen.seeds) for name in names]
-    try:
-        for found in each_run([(*job, chosen.data) for job in jobs if job not in done]):
-            rows.append(found)
-            rows.sort(key=lambda row: (list(CHOICES).index(row["choice"]), row["epochs"], row["seed"]))
-            numbers = {"choices": summary(rows, chosen.epochs), "epochs": chosen.epochs, "recipe": base, "runs": rows}
-            numbers |= {"threads": 1, "pictures": pictures}
-            seeds = sorted({row["seed"] for row in rows})
-            command = f"python -m grading.bench.choices{record.data_option(chosen.data)}"
-            record.write_result(path.stem, command, seeds, numbers)
     except KeyboardInterrupt:
         print("\nStopped. The same line goes on after the runs that had ended.", file=sys.stderr)
         return 130
-    for name, found in summary(rows, chosen.epochs).items():
-        interval = "" if found["low"] is None else f"  [{found['low']:+.2%}, {found['high']:+.2%}]"
-        difference = "       –" if found["difference"] is None else f"{found['difference']:+8.2%}"
-        accuracies = f"{found['knn']:7.2%} (plain {found['plain']:.2%}){difference}{interval}"
-        print(f"{name:24}{accuracies}{found['core_seconds']:7.0f} core-s")
+    for name, numbers in found.items():
+        interval = "" if numbers["low"] is None else f"  [{numbers['low']:+.2%}, {numbers['high']:+.2%}]"
+        difference = "–" if numbers["difference"] is None else f"{numbers['difference']:+.2%}"
+        accuracies = f"{numbers['knn']:7.2%} (plain {numbers['plain']:.2%}){difference:>8}{interval}"
+        print(f"{name:24}{accuracies}{numbers['core_seconds']:7.0f} core-s")
     return 0
+
+
+def measured(chosen: argparse.Namespace) -> dict[str, dict]:
+    """The summary; every run that the results file lacks goes into it when it has ended."""
+    train, base = load_labelled(chosen.data, "train"), asdict(recipe("the recipe", 0, EPOCHS))
+    held = held_back(len(train))
+    training.check_sizes(train.images[held:], recipe("the recipe", 0, chosen.epochs))
+    pictures = {"held_back": held, "bank": min(BANK, len(train) - held)}
+    path = record.RESULTS / "choices_cifar10.json"
+    rows = record.earlier_runs(path, base, pictures)
+    done = {(row["choice"], row["seed"], row["epochs"]) for row in rows}
+    names = ["the recipe", *(name for name in chosen.only if name != "the recipe")]
+    jobs = [(name, seed, chosen.epochs) for seed in dict.fromkeys(chosen.seeds) for name in names]
+    for found in each_run([(*job, chosen.data) for job in jobs if job not in done]):
+        rows.append(found)
+        rows.sort(key=lambda row: (list(CHOICES).index(row["choice"]), row["epochs"], row["seed"]))
+        numbers = {"choices": summary(rows, chosen.epochs), "epochs": chosen.epochs, "recipe": base, "runs": rows}
+        numbers |= {"threads": 1, "pictures": pictures}
+        seeds = sorted({row["seed"] for row in rows})
+        command = f"python -m grading.bench.choices{record.data_option(chosen.data)}"
+        record.write_result(path.stem, command, seeds, numbers)
+    return summary(rows, chosen.epochs)
 
 
 def each_run(jobs: list[tuple]) -> Iterator[dict]:
@@ -118,7 +121,7 @@ def recipe(name: str, seed: int, epochs: float) -> training.Recipe:
 def run(name: str, seed: int, epochs: float, data: str) -> dict:
     """Train on all training pictures but those held back, and measure on these."""
     torch.set_num_threads(1)
-    train, chosen = load_images(data, "train"), recipe(name, seed, epochs)
+    train, chosen = load_labelled(data, "train"), recipe(name, seed, epochs)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(99))
     count = held_back(len(train))
     held, bank = train.subset(order[:count]), train.subset(order[count : count + BANK])
@@ -148,8 +151,9 @@ def summary(rows: list[dict], epochs: float) -> dict[str, dict]:
         mine = [row for row in rows if row["choice"] == name]
         pairs = [(row, by_run.get(("the recipe", row["seed"]))) for row in mine]
         differences = [row["knn"] - other["knn"] for row, other in pairs if other]
-        compared = {"difference": 0.0 if name == "the recipe" else None, "low": None, "high": None}
-        if differences and name != "the recipe":
+        if name == "the recipe" or not differences:
+            compared = {"difference": 0.0 if name == "the recipe" else None, "low": None, "high": None}
+        else:
             compared = interval(differences)
         found[name] = {
             "knn": statistics.mean(row["knn"] for row in mine),

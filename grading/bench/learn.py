@@ -1,15 +1,14 @@
 """How much is learned in minutes on this machine? Our recipe, the peers' and the controls, on real CIFAR-10 pictures.
 
 Called by `make bench-learn`. Every run trains by the clock, alone on the machine. It is measured by k-NN (cosine, k =
-20) on h, with the training pictures as the bank and the test pictures as queries; measuring does not count as
-training. Our encoder ends with a linear layer that whitens h (helpers.evaluation.whitened), fitted without labels
-within the time; "plain" is our encoder without it, and every other row stands there both ways. Our schedule is planned
-to end with its time (the clock cuts its last few steps; on a machine that turns out faster it ends before), so every
-time is a run of its own for each seed; a peer's lasts for
-hundreds of epochs, so one run is looked at in passing. Encoders that cost much are measured with a part of the bank
-alone, and the row says so. Nothing is chosen here: the recipe was chosen on a part of the training pictures. Every row
-also has "part": k-NN with the small bank, in which all rows can be compared. What is in the results file already is
-not run again, so a series that was stopped goes on.
+20) on h, with the training pictures as the bank and the test pictures as queries; measuring does not count as training.
+Our encoder ends with a linear layer that whitens h (helpers.evaluation.whitened), fitted without labels within the
+time; "plain" is our encoder without it, and every other row stands there both ways. Our schedule is planned to end with
+its time (the clock cuts its last few steps; on a machine that turns out faster it ends before), so every time is a run
+of its own for each seed; a peer's lasts for hundreds of epochs, so one run is looked at in passing. Encoders that cost
+much are measured with a part of the bank alone, and the row says so. Nothing is chosen here: the recipe was chosen on a
+part of the training pictures. Every row also has "part": k-NN with the small bank, in which all rows can be compared.
+What is in the results file already is not run again, so a series that was stopped goes on.
 """
 
 import argparse
@@ -27,7 +26,7 @@ from data import record
 from grading.bench import figures, peers
 from grading.bench.loss import forget_peak, held
 from helpers import controls, encoder, evaluation, training
-from helpers.data import DataError, ImageSet, load_images
+from helpers.data import ImageSet, load_labelled
 from helpers.machine import cap_threads, has_bfloat16, keep_memory, return_memory
 
 PART = 10_000  # of the bank, and a fifth of it queries
@@ -43,21 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, nargs="+", default=[3, 5, 10, 30], help="default: 3 5 10 30")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of our runs (default: 0 1 2)")
     parser.add_argument("--only", nargs="+", choices=["ours", "controls", *THEIRS])
-    chosen = parser.parse_args(arguments)
-    cap_threads()
     try:
-        train, test = (load_images(chosen.data, split) for split in ("train", "test"))
-        if train.labels is None or test.labels is None:
-            raise DataError(f"{chosen.data} has no labels, and accuracies need them.")
-        training.check_sizes(train.images, ours(0))
-        pictures, path = {"bank": len(train), "queries": len(test)}, results_file()
-        rows = record.earlier_runs(path, asdict(ours(0)), pictures, without_it=THEIRS)
+        rows = race(parser.parse_args(arguments))
     except ValueError as problem:
         print(f"bench-learn: {problem}", file=sys.stderr)
         return 1
-    rows = [row for row in rows if in_time(row) and row["threads"] == torch.get_num_threads()]
-    try:
-        race(chosen, rows, train, test)
     except KeyboardInterrupt:
         print("\nStopped. The same line goes on after the last run that had ended.", file=sys.stderr)
         return 130
@@ -65,9 +54,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def race(chosen: argparse.Namespace, rows: list[dict], train: ImageSet, test: ImageSet) -> None:
-    """Every run that `rows` lacks; each goes into them, into the results file and into its figure when it has ended."""
-    path = results_file()
+def race(chosen: argparse.Namespace) -> list[dict]:
+    """All rows; every run that the results file lacks goes into it, and into its figure, when it has ended."""
+    cap_threads()
+    train, test = (load_labelled(chosen.data, split) for split in ("train", "test"))
+    training.check_sizes(train.images, ours(0))
+    path, recipe, pictures = results_file(), asdict(ours(0)), {"bank": len(train), "queries": len(test)}
+    rows = [row for row in record.earlier_runs(path, recipe, pictures, without_it=THEIRS) if in_time(row)]
     for name, minutes, seed in jobs(chosen.minutes, chosen.seeds, chosen.only):
         done = {row["minutes"] for row in rows if (row["job"], row["seed"]) == (name, seed)}
         left = [length for length in minutes if length not in done]
@@ -75,11 +68,11 @@ def race(chosen: argparse.Namespace, rows: list[dict], train: ImageSet, test: Im
             continue
         here = {"job": name, "threads": torch.get_num_threads(), "measured": record.stamp()}
         rows += [row | here for row in measured(name, left, seed, train, test) if in_time(row)]
-        numbers = summary(rows) | {"runs": rows}
-        numbers |= {"pictures": {"bank": len(train), "queries": len(test)}, "recipe": asdict(ours(0))}
+        numbers = summary(rows) | {"runs": rows, "pictures": pictures, "recipe": recipe}
         command = f"python -m grading.bench learn{record.data_option(chosen.data)}"
         record.write_result(path.stem, command, sorted({row["seed"] for row in rows}), numbers)
         figures.learning(rows).savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    return rows
 
 
 def results_file() -> Path:

@@ -21,6 +21,7 @@ from helpers import checks
 
 TITLE = "Two Views {}"
 UNGRADED = ("could not be graded", "nbgrader could not score it")  # how notes begin where points say nothing
+AGAIN = "Run `make grade` again, and change its table only in a copy."
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")  # what Canvas's own export starts with
 
 
@@ -35,21 +36,19 @@ def main() -> None:
         try:
             rows = list(read)
         except UnicodeDecodeError:
-            sys.exit(
-                f"{folder / 'grades.csv'} is not in UTF-8: run `make grade` again, and change its table only in a copy."
-            )
-    needed = {"student", "note", *(name for exercises in checks.POINTS.values() for name in exercises)}
+            sys.exit(f"{folder / 'grades.csv'} is not in UTF-8. {AGAIN}")
+    names = [name for exercises in checks.POINTS.values() for name in exercises]
+    needed = {"student", "note", *names}
     if lacking := sorted(needed - set(read.fieldnames or ())):
         sys.exit(
             f"{folder / 'grades.csv'} is not the table that `make grade` writes: it has no column {lacking[0]!r}. "
-            "Run `make grade` again, and change its table only in a copy."
+            f"{AGAIN}"
         )
-    names = [name for exercises in checks.POINTS.values() for name in exercises]
     for row in rows:
         if odd := next((name for name in names if not is_number(row[name])), None):
             sys.exit(
                 f"{folder / 'grades.csv'}: {row['student']} has {row[odd] or 'nothing'} for {odd}, and a number is wanted. "
-                "Run `make grade` again, and change its table only in a copy."
+                f"{AGAIN}"
             )
     left_out = [row["student"] for row in rows if not was_graded(row)]
     rows = [row for row in rows if was_graded(row)]

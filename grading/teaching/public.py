@@ -59,7 +59,7 @@ def readme(text: str) -> str:
     lines = [
         line for line in "".join([first, *kept]).splitlines() if "make test  " not in line and "-m pytest" not in line
     ]
-    return "\n".join(lines).replace(", once it knows its address: see *Teach*)", ")") + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def makefile(text: str) -> str:
