@@ -33,6 +33,7 @@ from pathlib import Path
 
 import nbformat
 import psutil
+import torch
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor
@@ -328,6 +329,7 @@ def prepare(template: Path, secret: str, bare: bool) -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: ends when the run it belongs to is killed
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it, where it is
     warnings.simplefilter("ignore")
+    torch.set_num_threads(1)  # there is a worker a core; their threads would wait for each other
     tempfile.tempdir = str(template.parent)
     HERE["template"], HERE["judge"] = template, Judge(secret, bare)
     released = sorted((template / "release" / ASSIGNMENT).glob("*.ipynb"))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
 from grading import grade, intake, judge, pages
 from grading.build import ASSIGNMENT, NOTEBOOKS, SOURCE, instructor_notebook
@@ -660,6 +661,11 @@ def test_two_grading_runs_do_not_work_on_one_class_at_a_time(tmp_path):
         fcntl.flock(lock, fcntl.LOCK_EX)
         run = make_grade(tmp_path)
     assert run.returncode == 1 and "Another grading run" in run.stderr
+
+
+def test_workers_side_by_side_compute_on_one_thread_each(tmp_path):
+    with grade.workers(1, tmp_path, "secret", not start.works()) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 1
 
 
 def test_the_summary_links_a_students_page_whatever_the_folder_is_called(tmp_path):
