@@ -93,11 +93,9 @@ def resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         (N, 3, S, T).
     """
     n, channels, height, width = images.shape
-    new_height, new_width = rows.shape[1], columns.shape[1]
     narrow = torch.bmm(images.reshape(n, channels * height, width), columns.mT)  # (N, 3·H, T)
-    narrow = narrow.view(n, channels, height, new_width).transpose(1, 2)  # (N, H, 3, T)
-    small = torch.bmm(rows, narrow.reshape(n, height, channels * new_width))  # (N, S, 3·T)
-    return small.view(n, new_height, channels, new_width).transpose(1, 2).contiguous().clamp_(0, 1)  # (N, 3, S, T)
+    narrow = narrow.view(n, channels, height, columns.shape[1])  # (N, 3, H, T)
+    return (rows[:, None] @ narrow).clamp_(0, 1)  # (N, 3, S, T)
 
 
 def crop_resize_flip(images: Tensor, boxes: Tensor, flipped: Tensor, size: int) -> Tensor:
@@ -125,9 +123,9 @@ def resize_weights(start: Tensor, length: Tensor, size: int, extent: int, flippe
     new = torch.arange(size, device=start.device)[:, None] + 0.5  # (size, 1)
     scale = length / size  # (N, 1, 1) old pixels a new one
     centre = start + scale * torch.where(flipped, size - new, new)  # (N, size, 1)
-    weights = (1 - (old - centre).abs() / scale.clamp(min=1)).clamp(min=0)  # (N, size, extent)
+    weights = (old - centre).abs_().div_(-scale.clamp(min=1)).add_(1).clamp_(min=0)  # (N, size, extent), 1 at a centre
     weights *= (start < old) & (old < start + length)
-    return weights / weights.sum(dim=2, keepdim=True)
+    return weights.div_(weights.sum(dim=2, keepdim=True))
 
 
 def to_grey(images: Tensor) -> Tensor:
@@ -231,11 +229,11 @@ def color_matrices(factors: Tensor, order: Tensor, grey: Tensor) -> tuple[Tensor
     brightness, contrast, saturation = factors[:, :HUE, None, None].unbind(dim=1)  # (N, 1, 1) each
     faded = saturation * identity + (1 - saturation) * to_grey
     steps = torch.stack([brightness * identity, contrast * identity, faded, hue_matrices(factors[:, HUE])])
-    of_pixel, of_mean = identity, torch.zeros_like(identity)
-    for turn in order.T:  # (N,) whose turn it is
-        step = steps[turn, torch.arange(len(factors))]  # (N, 3, 3)
-        lost = torch.where((turn == CONTRAST)[:, None, None], 1 - contrast, 0)  # (N, 1, 1)
-        of_mean = step @ of_mean + lost * (to_grey @ (of_pixel + of_mean))
+    images, of_pixel, of_mean = torch.arange(len(factors)), identity, torch.zeros_like(identity)
+    lost = (order == CONTRAST) * (1 - factors[:, CONTRAST, None])  # (N, 4): 0 but where it is contrast's turn
+    for turn, share in zip(order.T, lost.T, strict=True):  # (N,) each: whose turn it is
+        step = steps[turn, images]  # (N, 3, 3)
+        of_mean = step @ of_mean + share[:, None, None] * (to_grey @ (of_pixel + of_mean))
         of_pixel = step @ of_pixel
     last = torch.where(grey[:, None, None], to_grey, identity)
     return last @ of_pixel, last @ of_mean
