@@ -9,6 +9,7 @@ import contextlib
 import errno
 import hashlib
 import http.client
+import io
 import socket
 import ssl
 import sys
@@ -224,6 +225,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", default=DATA, help="the folder that downloads and caches go to (default: data)")
     chosen = parser.parse_args(arguments)
     name = chosen.name
+    for stream in (sys.stdout, sys.stderr):  # a folder's name may hold bytes that are not UTF-8
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         for split in ("train", "test"):
             with warnings.catch_warnings(record=True) as told:

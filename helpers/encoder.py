@@ -96,7 +96,8 @@ def small_image_stem(resnet: ResNet) -> ResNet:
     The new convolution has as many channels as the old one; everything behind the stem stays as it is.
     """
     small = copy.deepcopy(resnet)
-    small.conv1 = nn.Conv2d(3, resnet.conv1.out_channels, kernel_size=3, stride=1, padding=1, bias=False)
+    like = {"device": resnet.conv1.weight.device, "dtype": resnet.conv1.weight.dtype}
+    small.conv1 = nn.Conv2d(3, resnet.conv1.out_channels, kernel_size=3, stride=1, padding=1, bias=False, **like)
     nn.init.kaiming_normal_(small.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
     small.maxpool = nn.Identity()
     return small

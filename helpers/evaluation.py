@@ -107,7 +107,7 @@ def whitening(h: Tensor, ridge: float = 0.1) -> tuple[Tensor, Tensor]:
     covariance.diagonal().add_(max(ridge, 1e-9) * covariance.diagonal().mean() + 1e-12)  # all rows may be equal
     factor = torch.linalg.cholesky(covariance)  # (D, D) lower triangular: factor @ factor.T is the covariance
     matrix = torch.linalg.solve_triangular(factor, torch.eye(len(factor)).to(factor), upper=False).T
-    return mean.float(), matrix.float()
+    return mean.to(at_least_float32(h).dtype), matrix.to(at_least_float32(h).dtype)
 
 
 def knn_plain_and_white(bank_h: Tensor, bank_y: Tensor, query_h: Tensor, query_y: Tensor) -> tuple[float, float]:
@@ -173,8 +173,10 @@ def factor_r2(train_h: Tensor, train_factor: Tensor, test_h: Tensor, test_factor
     check_features("train_h", train_h)
     check_features("test_h", test_h)
     ridge = pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.Ridge(alpha=1.0))
-    ridge.fit(train_h.numpy(), train_factor.numpy())
-    return float(metrics.r2_score(test_factor.numpy(), ridge.predict(test_h.numpy())))
+    rows = (train_h, train_factor, test_h, test_factor)
+    train, wanted, test, right = (each.detach().cpu().float().numpy() for each in rows)  # NumPy knows no bfloat16
+    ridge.fit(train, wanted)
+    return float(metrics.r2_score(right, ridge.predict(test)))
 
 
 def as_target(name: str, factor: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ def choose(
         raise DataError(f"{folder} has a folder test but none named train (with images in it); add it or rename test.")
     left_out = []
     if train:  # what stands beside train and test does not count
-        beside = [file for file, parts in below.items() if parts[0].casefold() not in ("train", *TEST_NAMES)]
+        beside = [file for file, parts in below.items() if parts[0] not in (train, test)]
         left_out = [f"{file.path} (beside {train})" for file in beside]
         below = {file: parts[1:] for file, parts in below.items() if parts[0] in (train, test)}
     classes = tuple(sorted({parts[0] for parts in below.values() if len(parts) > 1}))  # of both splits: numbered alike

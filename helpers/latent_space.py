@@ -22,8 +22,17 @@ def project(h: Tensor, method: str, seed: int = 0, start: Tensor | None = None) 
 
     Returns:
         (M, 2) float32, each column between 0 and 1.
+
+    Raises:
+        ValueError: another method; NaN or infinity; a start in which all points are one, or that is not (M, 2).
     """
     check_features("h", h)
+    if start is not None:
+        check_features("start", start)
+        if tuple(start.shape) != (len(h), 2) or not start.std() > 0:
+            raise ValueError(
+                f"start has shape {tuple(start.shape)}; ({len(h)}, 2) is wanted, not all of them one point."
+            )
     if method == "t-SNE":
         from sklearn.manifold import TSNE  # here: training does without its memory
 

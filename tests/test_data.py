@@ -388,7 +388,9 @@ def test_val_serves_where_there_is_no_test(tmp_path):
 
 def test_val_beside_test_is_passed_over(tmp_path):
     folder = in_classes(tmp_path / "own", {"train/cat": 3, "test/cat": 2, "val/cat": 4})
-    assert len(load_folder(folder)) == 3 and len(load_folder(folder, "test")) == 2
+    for split, count in (("train", 3), ("test", 2)):
+        with pytest.warns(UserWarning, match=r"4 of \d images .*val/cat/0000.png \(beside train\)"):
+            assert len(load_folder(folder, split)) == count
 
 
 def test_what_stands_beside_train_and_test_is_left_out_with_a_warning(tmp_path):
@@ -1048,6 +1050,16 @@ def test_the_command_line_prints_one_line_a_split(tmp_path):
         f"folder:{folder} train: ImageSet(8 images, 32 × 32, 2 classes: cat, dog)",
         f"folder:{folder} test: ImageSet(2 images, 32 × 32, 2 classes: cat, dog)",
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_the_command_line_prints_a_name_that_is_not_utf_8(tmp_path):
+    folder = in_classes(tmp_path / "own", {"cat": 5})
+    os.rename(folder / "cat", os.fsencode(folder) + b"/caf\xe9")
+    command = [sys.executable, "-m", "helpers.data", f"folder:{folder}", "--root", str(tmp_path / "root")]
+    env = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, env=env)
+    assert done.returncode == 0 and r"caf\udce9" in done.stdout and "Traceback" not in done.stderr
 
 
 def test_the_command_line_says_in_one_sentence_what_is_missing_and_exits_with_1(capsys):

@@ -115,6 +115,11 @@ def test_the_small_stem_leaves_the_resnet_it_was_given_alone(arch):
     assert small is not net and not {id(p) for p in small.parameters()} & {id(p) for p in net.parameters()}
 
 
+def test_the_small_stem_keeps_the_number_format_of_the_resnet():
+    small = encoder.small_image_stem(encoder.resnet("resnet8").double())
+    assert small(torch.rand(2, 3, 8, 8, dtype=torch.float64)).dtype == torch.float64
+
+
 def test_the_small_stem_replaces_one_convolution_and_the_max_pool_only():
     net = encoder.resnet("resnet8")
     small = encoder.small_image_stem(net)

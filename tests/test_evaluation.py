@@ -176,6 +176,12 @@ def test_white_rows_have_mean_0_and_the_identity_as_covariance(generator):
     torch.testing.assert_close(torch.cov(white.T), torch.eye(6), atol=1e-3, rtol=0)
 
 
+def test_float64_rows_are_whitened_in_float64(generator):
+    h = skewed(generator).double()
+    mean, matrix = evaluation.whitening(h, ridge=0)
+    torch.testing.assert_close(torch.cov(((h - mean) @ matrix).T), torch.eye(6).double(), atol=1e-5, rtol=0)
+
+
 def test_a_ridge_leaves_weak_directions_weak(generator):
     h = skewed(generator)
     mean, matrix = evaluation.whitening(h, ridge=0.1)
@@ -284,6 +290,12 @@ def test_a_factor_that_is_a_linear_map_of_h_has_r2_1_and_noise_has_none(generato
     assert evaluation.factor_r2(h[:200], read[:200], h[200:], read[200:]) > 0.99
     assert evaluation.factor_r2(h[:200], noise[:200], h[:200], noise[:200]) > 0.5  # by heart, of so many columns
     assert evaluation.factor_r2(h[:200], noise[:200], h[200:], noise[200:]) < 0
+
+
+def test_r2_takes_rows_in_bfloat16_that_carry_gradients(generator):
+    h = torch.randn(200, 4, generator=generator)
+    rows = h.bfloat16().requires_grad_()
+    assert evaluation.factor_r2(rows[:100], h[:100, 0], rows[100:], h[100:, 0]) > 0.99
 
 
 def test_almost_a_whole_turn_is_next_to_no_turn():
@@ -411,6 +423,12 @@ def test_the_accuracy_on_a_map_is_that_of_each_image_asked_of_all_others(generat
         others = torch.arange(60) != i
         right += evaluation.knn_accuracy(h[others], labels[others], h[i : i + 1], labels[i : i + 1], k=20)
     assert latent_space.embedding_map(h, labels).knn == pytest.approx(right / 60)
+
+
+@pytest.mark.parametrize("start", [torch.zeros(20, 2), torch.rand(19, 2), torch.full((20, 2), float("nan"))])
+def test_a_map_does_not_begin_at_one_point_or_elsewhere_than_its_rows(generator, start):
+    with pytest.raises(ValueError, match="start"):
+        latent_space.project(torch.randn(20, 4, generator=generator), "t-SNE", start=start)
 
 
 def test_an_unknown_map_is_refused_with_a_sentence():

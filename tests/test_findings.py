@@ -15,7 +15,7 @@ from torch import nn
 from data import findings as command
 from data import record
 from helpers import findings, plots, training
-from helpers.data import load_images
+from helpers.data import DataError, load_images
 from helpers.findings import catalogue, core, notebook
 from helpers.findings.catalogue import FINDINGS
 from helpers.losses import sup_con
@@ -463,6 +463,13 @@ def photographs(tmp_path):
 def test_photographs_are_not_asked_for_factors(photographs, capsys):
     left = command.answerable(["head", "forgotten"], f"folder:{photographs / 'labelled'}")
     assert left == ["head"] and "forgotten is left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["shapes", "cifar10", "stl10"])
+def test_a_folder_named_like_a_data_set_takes_no_results_place(photographs, name):
+    (photographs / "labelled").rename(photographs / name)
+    with pytest.raises(DataError, match="no name of its own"):
+        command.answerable(["head"], f"folder:{photographs / name}")
 
 
 @pytest.mark.parametrize(

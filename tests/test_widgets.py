@@ -314,6 +314,14 @@ def test_a_run_that_goes_on_shows_what_it_has_behind_it_and_forgets_the_epoch_th
     assert "step 23 of 23" in shown[0].words and before["loss"] == [2.0] * 20
 
 
+def test_a_run_that_has_ended_offers_no_stop_when_it_is_called_again(shown):
+    before = {"loss": [2.0] * 20, "epochs": [{"epoch": 1, "knn": 0.2}]}
+    on_step, _ = widgets.live_training(8, None, 0.1, before)
+    assert not shown[0].running
+    on_step(20, 40, 1.0)
+    assert shown[0].running
+
+
 def test_the_live_panels_are_well_formed_and_leave_out_what_is_not_a_number():
     epochs = [{"knn": 0.2, "alignment": 0.4, "uniformity": -1.0}, {"knn": 0.3, "alignment": 0.5, "uniformity": -2.0}]
     for picture in live_panels([6.2, math.nan, 5.0], 50, 64, epochs, [1, 3], 0.1):

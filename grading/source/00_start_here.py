@@ -124,7 +124,7 @@ for name, value in made["test_accuracy"].items():
 # | 02 encoder | a ResNet as $f$, for small images too | 12 | `helpers/encoder.py` |
 # | 03 projection head | $g$, the model, the classifier that comes after | 12 | `helpers/projection_head.py` |
 # | 04 contrastive loss | NT-Xent: by hand, then fast and stable; SupCon | 28 | `helpers/losses.py` |
-# | 05 training | the step, the loop, its monitor; a clinic of broken runs | 18 | `helpers/training.py` |
+# | 05 training | the schedule, the step, the loop; a clinic of broken runs | 18 | `helpers/training.py` |
 # | 06 evaluation | k-NN, linear probe, alignment and uniformity | 14 | `helpers/evaluation.py` |
 #
 # One idea, one notebook, one file. Each notebook runs alone, so you may start anywhere; 05 is where it all comes

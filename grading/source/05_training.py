@@ -248,8 +248,8 @@ for name, value in asdict(training.Recipe()).items():
     print(f"{name:16} {value}")
 
 # %% [markdown]
-# The loop needs those named below. The others say which model and which views it is given; `views`, `optimizer` and
-# `head_norm` are for photographs, `fused` is for speed, and you can leave them alone.
+# The loop needs those named below. The others say which model, which views and which form of the loss it is given;
+# `views`, `optimizer`, `decoupled` and `head_norm` are for photographs, `fused` is for speed: you can leave them alone.
 
 # %% [markdown]
 # ```
@@ -711,7 +711,7 @@ print(f"{len(pairs)} pairs, mean loss {sum(my.nt_xent(a, b, 0.2) for a, b in pai
 # %% [markdown]
 # The recipe for photographs takes four views (`recipe.views`), from the command line and in `make choices`, which
 # measures what they are worth for equal arithmetic: [choices_cifar10.json](../data/results/choices_cifar10.json), "two
-# views" (so far with an earlier recipe and two seeds, which decide nothing). Your `pretrain` takes pairs, so above the
+# views", where it has been measured. Your `pretrain` takes pairs, so above the
 # recipe was asked for `views=2`, and, as your `train_step` has NT-Xent, for `decoupled=False` (see the end of 04).
 
 # %% [markdown]

@@ -52,7 +52,7 @@ if path == ours and course.data_name() != "shapes":
 # - **validation**: images to ask about while we are still choosing something. The encoder was trained on them, without
 #   their labels (unless pretraining has a split of its own, as in STL-10), so a number here may be a little too high;
 # - **test**: images that training never saw, opened once, at the end of this notebook, when nothing is left to
-#   choose. (00 showed some of them for the finished encoder, and nothing was chosen by that.)
+#   choose. (00 measured the finished encoder on them, and nothing was chosen by that.)
 #
 # Whoever picks the best epoch, the best $k$ or the best temperature on test reports a number that is too high.
 
@@ -255,7 +255,7 @@ my.keep(knn_accuracy)
 # the same measure, next to chance:
 #
 # - **pixels**: the image itself as one long row, averaged to 16 × 16 so that the probe below takes seconds;
-# - **random encoder**: the same architecture, weights never trained;
+# - **random encoder**: the same architecture, weights never trained (one seed, to save time; 02 shows how far seeds lie apart);
 # - **trained, z** and **trained, h**: after and before the projection head.
 #
 # **Predict** before you run the cell: is a random encoder better or worse than pixels? And $z$, to which the loss
@@ -719,7 +719,7 @@ widgets.show(explorer, widgets.explorer_still(shown, space), alt=f"Maps of {len(
 # for a friend without Python: it needs a browser, and neither a server nor a network.
 
 # %%
-page = widgets.save_page(explorer, data.DATA.parent / "runs" / "explorer.html", "Ten kinds of object, seen in four ways.")
+page = widgets.save_page(explorer, data.DATA.parent / "runs" / "explorer.html", "The pictures, seen in four ways.")
 print(f"{page.relative_to(data.DATA.parent)}: {page.stat().st_size / 1e6:.1f} MB, opens in any browser")
 print("selected:", explorer.selection or "nothing yet; drag a line around some dots and run this cell again")
 

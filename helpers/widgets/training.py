@@ -28,7 +28,7 @@ class LiveTraining(Widget):
 
     script, title = "training.js", "Live training"
     panels, words = List(Unicode()).tag(sync=True), Unicode("no step yet").tag(sync=True)
-    progress, running = Float(0.0).tag(sync=True), Bool(True).tag(sync=True)
+    progress, running = Float(0.0).tag(sync=True), Bool(False).tag(sync=True)
     kernel, kept = Unicode().tag(sync=True), Unicode().tag(sync=True)
 
 

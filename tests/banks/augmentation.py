@@ -191,7 +191,7 @@ WRONG_DISTORTIONS = {
     "jitter every other time": (torchvision_distortion(p_jitter=0.5), "probability 0.8"),
     "the two probabilities swapped": (torchvision_distortion(p_jitter=0.2, p_grey=0.8), "grey"),
     "hue as strong as the rest": (torchvision_distortion(jitter=(0.4, 0.4, 0.4, 0.4)), "hue is as strong as the rest"),
-    "hue 0.8 of the strength": (torchvision_distortion(jitter=(0.8, 0.8, 0.8, 0.8)), "hue"),
+    "hue 0.8 of the strength": (torchvision_distortion(jitter=(0.8, 0.8, 0.8, 0.8)), "as strong as the rest"),
     "no hue": (torchvision_distortion(jitter=(0.8, 0.8, 0.8, 0.0)), "leaves hue as it is"),
     "no contrast": (torchvision_distortion(jitter=(0.8, 0.0, 0.8, 0.2)), "contrast"),
     "half as strong": (torchvision_distortion(jitter=(0.4, 0.4, 0.4, 0.2)), "changes brightness by up to 0.2"),

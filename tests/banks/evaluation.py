@@ -326,11 +326,11 @@ WRONG_PROBE = {
     "accuracy on train": (probe_with(score="train"), "accuracy on train"),
     "fitted on test": (probe_with(fit="test"), "fitted on test, and so has seen the answers"),
     "train and test swapped": (probe_with(fit="test", score="train"), "swapped"),
-    "share of wrong answers": (lambda *a: 1 - probe(*a), "1 is wanted"),
+    "share of wrong answers": (lambda *a: 1 - probe(*a), "fraction of wrong answers"),
     "fitted on both": (probe_with(fit="both"), "it on train"),
     "a scaler for each": (probe_with(scale="each"), "The scaler was fitted on test too"),
     "scaler fitted on test": (probe_with(scale="test"), "scaler"),
-    "scaler fitted on both": (probe_with(scale="both"), "train and test together"),
+    "scaler fitted on both": (probe_with(scale="both"), "together with train"),
     "no scaler": (
         lambda a, b, c, d: LogisticRegression(max_iter=2000).fit(a, b).score(c, d),
         "Standardise every column",
